@@ -40,18 +40,13 @@ export async function takeBatch(wanted: Wanted, since: Wanted["since"], wait: nu
   await sink.room();
   const limit = Math.min(2 * wanted.room, LIMIT);
   const query = { since, limit, format: "batch", ...(wait === undefined ? { mode: "poll" } : { wait }) };
-  const within = limited(signal, wanted.silence);
-  let response: Response;
-  let batch: Batch;
-  try {
-    response = await ask(wanted, "data", query, "application/json", within.signal);
-    batch = await response.json();
-  } finally {
-    within.end();
-  }
+  const [headers, batch] = await limited(signal, wanted.silence, async (signal) => {
+    const response = await ask(wanted, "data", query, "application/json", signal);
+    return [response.headers, (await response.json()) as Batch] as const;
+  });
   sink.opened();
   const { cursor, messages } = batch;
-  if (batch.gap && since) sink.gap({ requested: since, resumed: response.headers.get("Trident-Gap") ?? cursor });
+  if (batch.gap && since) sink.gap({ requested: since, resumed: headers.get("Trident-Gap") ?? cursor });
   for (const message of messages) sink.message(message);
   if (batch.end) sink.end(batch.end);
   sink.place(cursor);
@@ -59,7 +54,7 @@ export async function takeBatch(wanted: Wanted, since: Wanted["since"], wait: nu
   if (batch.closed) throw new Ended(FINISHED);
   // A batch ends where a stream does, and more may follow on other channels.
   const count = messages.length + (batch.end ? 1 : 0);
-  return { cursor, count, isAll: !batch.end && count < limit, retryAfter: retryAfter(response.headers.get("Retry-After")) };
+  return { cursor, count, isAll: !batch.end && count < limit, retryAfter: retryAfter(headers.get("Retry-After")) };
 }
 
 /** Takes all that there is after `since`, and gives the place after it. A server without `/data` leaves it as it is. */

@@ -1,7 +1,8 @@
 import { thisBrowser, type Browser } from "./browser.js";
 import { Core, TIMING, type CoreOptions, type Effect } from "./core.js";
 import type { End, TransportName } from "./end.js";
-import { ask, Ended, endOf } from "./http.js";
+import { ask, Ended, endOf, PROBE_WITHIN } from "./http.js";
+import { limited } from "./limited.js";
 import { isAfter, type Cursor, type Gap, type Message, type StreamEnd } from "./message.js";
 import type { Closed, ConnectOptions, Events, State } from "./options.js";
 import { watchPage } from "./page.js";
@@ -43,6 +44,8 @@ export class Connection implements AsyncIterableIterator<Message> {
   /** The error at the end, until whoever iterates has had it. */
   #untold: TridentError | undefined;
   #attempt: AbortController | undefined;
+  /** What the attempt asks for, once there is a token. */
+  #wanted: Promise<Wanted> | undefined;
   /** Goes off at the end. */
   #life = new AbortController();
   #isBusy = false;
@@ -199,8 +202,9 @@ export class Connection implements AsyncIterableIterator<Message> {
       isFull: () => this.#isFull(),
       room: () => (this.#isHeld ? new Promise((resolve) => this.#roomFor.push(resolve)) : Promise.resolve()),
     };
+    const asked = (this.#wanted = this.#wantedAfter(since, refresh));
     const run = async (): Promise<End> => {
-      const wanted = await this.#wanted(since, refresh);
+      const wanted = await asked;
       signal.throwIfAborted();
       const own = this.#transports[transport] as Transport;
       return (this.#browser ? share(transport, own, this.#browser) : own)(wanted, sink, signal);
@@ -210,7 +214,7 @@ export class Connection implements AsyncIterableIterator<Message> {
       .then((end) => tell((now) => this.#core.over(now, end)));
   }
 
-  async #wanted(since: Wanted["since"], isRefused: boolean): Promise<Wanted> {
+  async #wantedAfter(since: Wanted["since"], isRefused: boolean): Promise<Wanted> {
     const { channels, credentials = "same-origin", timing, token } = this.#options;
     return {
       base: this.#base,
@@ -225,27 +229,20 @@ export class Connection implements AsyncIterableIterator<Message> {
 
   /** Asks where the log stands. Any answer that is not an overload shows that the server, or what is in its way, can be reached. */
   async #probe(attempt: number): Promise<void> {
-    let found: Cursor | End | undefined;
-    try {
-      const wanted = await this.#wanted(undefined, false);
-      const response = await ask(wanted, "data", { mode: "poll", format: "batch" }, "application/json", this.#life.signal);
-      found = (await response.json()).cursor;
-    } catch (error) {
-      if (!(error instanceof Ended)) found = await this.#unanswered(error);
-      else if (error.end.why === "busy") found = error.end;
-    }
+    // Without a token there is no attempt to explain.
+    const wanted = await this.#wanted?.catch(() => {});
+    if (!wanted) return;
+    const found = await limited(this.#life.signal, PROBE_WITHIN, async (signal): Promise<Cursor | End | undefined> => {
+      let response: Response | undefined;
+      try {
+        response = await ask(wanted, "data", { mode: "poll", format: "batch" }, "application/json", signal);
+        return (await response.json()).cursor;
+      } catch (error) {
+        if (error instanceof Ended) return error.end.why === "busy" ? error.end : undefined;
+        return response ? undefined : unanswered(this.#base.href, error, signal);
+      }
+    });
     this.#happens((now) => this.#core.probed(now, attempt, found));
-  }
-
-  /** Why a request has no answer: a page cannot read that of a server which does not accept its origin, though it notices that there is one. */
-  async #unanswered(error: unknown): Promise<End> {
-    try {
-      await fetch(this.#base.href, { method: "HEAD", mode: "no-cors", cache: "no-store", signal: this.#life.signal });
-    } catch {
-      return { why: "unreachable", message: String(error) };
-    }
-    const message = "blocked by CORS: add the page's origin to TRIDENT_ORIGINS";
-    return { why: "unreachable", code: "bad_origin", message };
   }
 
   #place(cursor: Cursor): void {
@@ -311,5 +308,16 @@ export class Connection implements AsyncIterableIterator<Message> {
         queueMicrotask(() => { throw error; });
       }
     }
+  }
+}
+
+/** Why a request has no answer: a page cannot read that of a server which does not accept its origin, though it notices that there is one. */
+async function unanswered(url: string, error: unknown, signal: AbortSignal): Promise<End> {
+  const why = "unreachable";
+  try {
+    await fetch(url, { method: "HEAD", mode: "no-cors", cache: "no-store", signal });
+    return { why, code: "bad_origin", message: "blocked by CORS: add the page's origin to TRIDENT_ORIGINS" };
+  } catch {
+    return { why, message: String(error) };
   }
 }

@@ -14,6 +14,7 @@
  */
 import { Choice } from "./choice.js";
 import { FINISHED, type End, type TransportName } from "./end.js";
+import { PROBE_WITHIN } from "./http.js";
 import { isAfter, type Cursor, type Gap, type Message, type StreamEnd } from "./message.js";
 
 export type Phase = "waiting" | "connecting" | "open" | "hidden" | "closed";
@@ -49,8 +50,6 @@ export const TIMING: Timing = { open: 6_000, silence: 35_000, backoff: 500, back
 const PROOF = 2_000;
 /** How long an attempt may take before a probe is made beside it. */
 const PROBE_AFTER = 1_000;
-/** How long a probe may take. */
-const PROBE_WITHIN = 3_000;
 /** The longest wait while the server cannot be reached: whoever waited longer would notice its return too late. */
 const UNREACHABLE_MOST = 4_000;
 
@@ -91,6 +90,8 @@ export class Core {
   #isProven = false;
   #hasWorked = false;
   #due = 0;
+  /** The server has asked clients not to reconnect before, whatever else happens. */
+  #notBefore = 0;
   #failures = 0;
   /** The event stream's own wish, in milliseconds. */
   #retry = 0;
@@ -153,7 +154,7 @@ export class Core {
         const seconds = Math.round((now - this.#heard) / 1_000);
         this.over(now, { why: "silent", seconds, message: `no data for ${seconds} s` });
       } else if (now >= this.#choice.better()) {
-        this.over(now, { why: "better", message: "trying a better transport again" });
+        this.over(now, { why: "better", message: "trying a better transport" });
       }
     }
   }
@@ -252,8 +253,10 @@ export class Core {
     }
     // A gateway's answer for a server that does not answer it.
     if (end.code === "service_unavailable") end = { ...UNREACHABLE, retryAfter: end.retryAfter };
-    const isAway = end.why === "unreachable" || (end.why === "busy" && end.code !== undefined);
-    if (end.why !== "unreachable") end = { ...end, left: name as TransportName, message: `${name}: ${end.message}` };
+    // No transport is to blame when there is no server, or no token.
+    const isBlameless = end.why === "unreachable" || end.why === "token";
+    const isAway = isBlameless || (end.why === "busy" && end.code !== undefined);
+    if (!isBlameless) end = { ...end, left: name as TransportName, message: `${name}: ${end.message}` };
     this.#failed = undefined;
     this.#effects.push({ do: "disconnect" });
     if (end.why === "refused") {
@@ -273,8 +276,8 @@ export class Core {
     const most = Math.min(backoffMost, end.why === "unreachable" ? UNREACHABLE_MOST : Infinity, backoff * 2 ** Math.min(this.#failures++, 16));
     const jittered = most * (1 + this.#random()) / 2;
     // What is asked of all clients, up to half as long again: they would all be back at once. A stream's own wish is drawn for each.
-    const asked = (end.retryAfter ?? 0) * (1 + this.#random() / 2);
-    const least = this.#isOffline ? backoffMost : Math.max(asked, this.#retry);
+    this.#notBefore = now + (end.retryAfter ?? 0) * (1 + this.#random() / 2);
+    const least = this.#isOffline ? backoffMost : this.#retry;
     this.#wait(now, Math.max(jittered, least), end);
   }
 
@@ -295,7 +298,7 @@ export class Core {
     if (this.phase === "closed" || this.phase === "hidden") return;
     this.#effects.push({ do: "disconnect" });
     this.phase = "hidden";
-    this.#state({ why: "hidden", message: "the page was hidden" });
+    this.#state({ why: "hidden", message: "the page is hidden" });
   }
 
   show(now: number): void {
@@ -341,6 +344,7 @@ export class Core {
   }
 
   #wait(now: number, delay: number, end: End): void {
+    delay = Math.max(delay, this.#notBefore - now);
     if (delay === 0 && !this.#isHeld) return this.#connect(now, end);
     this.#last = end;
     this.#due = now + delay;

@@ -26,7 +26,7 @@ export type Why =
   | "shown"
   /** The network is available again. */
   | "online"
-  /** The token may have expired; a new one is requested. */
+  /** The token may have expired; a new one is requested. While waiting: the function `token` failed. */
   | "token"
   /** All channels are streams that have ended. */
   | "finished"

@@ -1,5 +1,7 @@
 import { FINISHED, type End } from "./end.js";
+import { limited } from "./limited.js";
 import { SLICE, task, type Signal } from "./platform.js";
+import { TridentError } from "./server.js";
 import type { Sink, Wanted } from "./transport.js";
 
 /** Thrown by what a transport calls, and given by it as its end. */
@@ -12,6 +14,7 @@ export class Ended extends Error {
 /** The end that an error stands for. */
 export function endOf(error: unknown): End {
   if (error instanceof Ended) return error.end;
+  if (error instanceof TridentError) return { why: error.why, message: error.message };
   return { why: "network", message: error instanceof Error ? String(error.cause ?? error.message) : String(error) };
 }
 
@@ -34,6 +37,14 @@ export async function ask(wanted: Wanted, path: string, query: object, type: str
   throw new Ended(await refusal(response));
 }
 
+/** Milliseconds that a request may take which finds out why another failed. */
+export const PROBE_WITHIN = 3_000;
+
+/** What a plain request for the address of a WebSocket is answered: browsers do not say why there is none. */
+export function plainAnswer(url: string, { credentials }: Wanted, signal: Signal): Promise<End> {
+  return limited(signal, PROBE_WITHIN, async (signal) => refusal(await fetch(url, { cache: "no-store", credentials, signal })));
+}
+
 /** What an answer says that is not the one that was asked for. */
 export async function refusal(response: Response): Promise<End> {
   const { status } = response;
@@ -46,8 +57,7 @@ export async function refusal(response: Response): Promise<End> {
   }
   const isBusy = status === 408 || status === 429 || status >= 500;
   // The answer to an `EventSource` that is not to reconnect.
-  if (status === 204 && response.headers.has("Trident-End")) return FINISHED;
-  if (status === 204) return { why: "refused", status: 403, code: "disconnected", message: "the server disconnected this client permanently" };
+  if (status === 204) return response.headers.has("Trident-End") ? FINISHED : { why: "refused", status: 403, code: "disconnected", message: "disconnected by the server" };
   const isRefused = error?.code && [400, 401, 403, 413, 415, 422].includes(status);
   return {
     why: isRefused ? "refused" : isBusy ? "busy" : "blocked",

@@ -1,15 +1,23 @@
 import type { Signal } from "./platform.js";
 
-/** A signal that goes off with `signal`, or after so many milliseconds. `end` ends the waiting. */
-export function limited(signal: Signal | undefined, milliseconds: number): { signal: AbortSignal; end(): void } {
+/**
+ * Runs `what` with a signal that goes off with `signal`, after so many milliseconds (0: never), when `abort` is called, and at the end.
+ */
+export async function limited<T>(
+  signal: Signal | undefined,
+  milliseconds: number,
+  what: (signal: AbortSignal, abort: () => void) => Promise<T>,
+): Promise<T> {
   const controller = new AbortController();
   const abort = (): void => controller.abort(signal?.reason);
-  const timer = setTimeout(() => controller.abort(new Error(`no answer within ${milliseconds / 1_000} s`)), milliseconds);
+  const timer = milliseconds > 0 && setTimeout(() => controller.abort(new Error(`no answer within ${milliseconds / 1_000} s`)), milliseconds);
   if (signal?.aborted) abort();
   signal?.addEventListener("abort", abort);
-  const end = (): void => {
-    clearTimeout(timer);
+  try {
+    return await what(controller.signal, abort);
+  } finally {
+    if (timer) clearTimeout(timer);
     signal?.removeEventListener("abort", abort);
-  };
-  return { signal: controller.signal, end };
+    abort();
+  }
 }

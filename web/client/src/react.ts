@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "react";
 import { connect } from "./index.js";
 import type { Gap, Message } from "./message.js";
 import type { ConnectOptions, State } from "./options.js";
-import { tokenOf, type TridentError } from "./server.js";
+import type { Token, TridentError } from "./server.js";
 
 export interface MessagesOptions extends ConnectOptions {
   /** How many of the newest messages are kept; 100 by default. */
@@ -21,6 +21,8 @@ export interface Messages {
   /** Why the server rejected the connection permanently. */
   readonly error?: TridentError | undefined;
 }
+
+type NewToken = Exclude<Token, string>;
 
 const NOTHING: Messages = { messages: [] };
 
@@ -47,7 +49,8 @@ export function useMessages(options: MessagesOptions): Messages {
   useEffect(() => {
     setRead(NOTHING);
     const { token } = latest.current;
-    const newToken = async (isRefused: boolean): Promise<string | undefined> => tokenOf(latest.current.token, isRefused);
+    // With a token of another kind this connection is closed.
+    const newToken = (isRefused: boolean): ReturnType<NewToken> => (latest.current.token as NewToken)(isRefused);
     const connection = connect({ ...latest.current, token: typeof token === "function" ? newToken : token });
     let messages: Message[] = [];
     let rest: Omit<Messages, "messages"> = {};

@@ -34,10 +34,11 @@ export async function send<T>(url: URL, init: RequestInit, sending: Sending, tak
   for (let attempt = 1; ; attempt += 1) {
     let failure: TridentError;
     let wait = backoff(attempt, 500, WAIT_MOST);
-    const limit = limited(signal, ATTEMPT_MOST);
     try {
-      const response = await ask(url, init, await untilAborted(tokenOf(token, isRefused), limit.signal), sending.credentials, limit.signal);
-      return await take(response, attempt);
+      return await limited(signal, ATTEMPT_MOST, async (signal) => {
+        const response = await ask(url, init, await untilAborted(tokenOf(token, isRefused), signal), sending.credentials, signal);
+        return take(response, attempt);
+      });
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
       failure = failureOf(error);
@@ -46,10 +47,8 @@ export async function send<T>(url: URL, init: RequestInit, sending: Sending, tak
         attempt -= 1;
         continue;
       }
-      if (failure.why !== "busy" && failure.why !== "network" && !(isBlockedRetried && failure.why === "blocked")) throw failure;
+      if (!["busy", "network", "token"].includes(failure.why) && !(isBlockedRetried && failure.why === "blocked")) throw failure;
       wait = Math.max(wait, (failure.retryAfter ?? 0) * (1 + Math.random() / 2));
-    } finally {
-      limit.end();
     }
     if (attempt >= attempts || Date.now() + wait - began > within) throw failure;
     await pause(wait, signal);
@@ -72,7 +71,7 @@ export async function ask(url: URL, init: RequestInit, token: string | undefined
  */
 export function offsetOf({ headers, status }: Response): string {
   const offset = headers.get("Stream-Next-Offset");
-  if (offset === null) throw new TridentError({ why: "blocked", status, message: "an answer without Stream-Next-Offset, and so not by the server" });
+  if (offset === null) throw new TridentError({ why: "blocked", status, message: `answered ${status}, but not by the server` });
   return offset;
 }
 
@@ -86,7 +85,7 @@ export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promi
 
 /** The failure of an attempt. What is no answer is one of the network. */
 export function failureOf(error: unknown): TridentError {
-  return error instanceof TridentError ? error : new TridentError({ why: "network", message: "the server could not be reached" }, error);
+  return error instanceof TridentError ? error : new TridentError({ why: "network", message: "the server cannot be reached" }, error);
 }
 
 /** How long to wait after so many failures, in milliseconds: twice as long each time, up to `most`, and random, so that not all return at once. */

@@ -39,7 +39,15 @@ export function baseOf(url: string | Address = "/"): Address {
   return base;
 }
 
-/** The token, asked for anew. */
+/**
+ * The token, asked for anew.
+ *
+ * @throws {TridentError} `token` when the application's function fails
+ */
 export async function tokenOf(token: Token | undefined, isRefused: boolean): Promise<string | undefined> {
-  return typeof token === "function" ? token(isRefused) : token;
+  try {
+    return typeof token === "function" ? await token(isRefused) : token;
+  } catch (error) {
+    throw new TridentError({ why: "token", message: String(error) }, error);
+  }
 }

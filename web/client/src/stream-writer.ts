@@ -189,7 +189,7 @@ export class Writer {
       // another writer has used these numbers, and what it wrote is there in place of this.
       const isOthers = Number(response.headers.get("Producer-Seq")) > this.#number || (attempt === 1 && this.#number === 0 && body !== null && this.#options.producer);
       if (response.status === 204 && isOthers) {
-        throw new TridentError({ why: "refused", status: 204, code: "epoch_reused", message: "this epoch of the producer was used before; give a greater one" });
+        throw new TridentError({ why: "refused", status: 204, code: "epoch_reused", message: "this epoch of the producer was used before: give a greater one" });
       }
       return offset;
     });

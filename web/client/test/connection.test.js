@@ -291,6 +291,59 @@ test("a server that rejects the page's origin is not reported as unreachable: th
   assert.deepEqual(asked.slice(0, 3), [undefined, undefined, "no-cors"]);
 });
 
+test("a token that cannot be had is reported as such: nothing is sent, and it is asked for once for each attempt", async (t) => {
+  const fetched = t.mock.method(globalThis, "fetch", async () => Response.error());
+  let calls = 0;
+  const token = async () => {
+    calls += 1;
+    throw new Error("the login failed");
+  };
+  const connection = open("http://server.example/", { token });
+  const told = [];
+  connection.on("state", (state) => state.phase === "waiting" && told.push(state));
+  await until("three attempts", () => told.length === 3);
+  for (const { why, code, left, message } of told) assert.deepEqual([why, code, left, message], ["token", undefined, undefined, "Error: the login failed"]);
+  assert.deepEqual([calls, fetched.mock.callCount()], [3, 0]);
+});
+
+test("a probe uses the token of its attempt", async () => {
+  const { url, asked } = await server((_, response, { pathname }) => {
+    if (pathname === "/data") return json(response, 200, { cursor: "1-0", gap: false, messages: [] });
+    response.destroy();
+  });
+  let calls = 0;
+  const connection = open(url, { token: async () => `t${(calls += 1)}` });
+  await new Promise((resolve) => connection.on("state", ({ phase }) => phase === "waiting" && resolve()));
+  connection.close();
+  assert.deepEqual(asked.map(({ path, headers }) => [path, headers.authorization]), [["/events", "Bearer t1"], ["/data", "Bearer t1"]]);
+  assert.equal(calls, 1);
+});
+
+test("an answer that cannot be read is not reported as a rejected origin", async (t) => {
+  const asked = [];
+  t.mock.method(globalThis, "fetch", async ({ pathname }, { method = "GET" }) => {
+    asked.push(`${method} ${pathname}`);
+    if (pathname === "/events") throw new TypeError("Failed to fetch");
+    return new Response("{", { headers: { "Content-Type": "application/json" } });
+  });
+  const connection = open("http://server.example/");
+  const waiting = await new Promise((resolve) => connection.on("state", (state) => state.phase === "waiting" && resolve(state)));
+  assert.deepEqual([waiting.why, waiting.code, asked], ["network", undefined, ["GET /events", "GET /data"]]);
+});
+
+test("a probe that gets no answer is aborted, and keeps no connection of the browser", async (t) => {
+  const { setTimeout } = globalThis;
+  t.mock.method(globalThis, "setTimeout", (what, milliseconds) => setTimeout(what, milliseconds === 3_000 ? 50 : milliseconds));
+  const signals = [];
+  t.mock.method(globalThis, "fetch", (url, { signal }) => {
+    if (new URL(url).pathname !== "/events") signals.push(signal);
+    return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+  });
+  const connection = open("http://server.example/", { timing: { open: 200, backoff: 10 } });
+  await until("two probes", () => signals.length >= 2 && signals[0].aborted && signals[1].aborted);
+  assert.notEqual(connection.state.phase, "closed");
+});
+
 test("a token is asked for before each connection, and once more when it is refused", async () => {
   const { url, asked } = await server((request, response) => {
     if (request.headers.authorization === "Bearer old") return refuse(response, 401, "bad_token");

@@ -319,3 +319,20 @@ describe("pages and machines", () => {
     assert.deepEqual(drive.told(), []);
   });
 });
+
+test("the network's return and a page that is shown again do not shorten Retry-After", () => {
+  const drive = new Drive({ transports: ["sse"], random: () => 0 }).start().over("busy", { status: 503, code: "draining", retryAfter: 7_000 });
+  drive.after(1_000).do((core, now) => core.online(now));
+  assert.deepEqual([drive.state.phase, drive.state.retryIn], ["waiting", 6_000]);
+  drive.after(1_000).do((core) => core.hide());
+  drive.after(1_000).do((core, now) => core.show(now));
+  assert.deepEqual([drive.state.phase, drive.state.retryIn], ["waiting", 4_000]);
+  drive.told();
+  assert.deepEqual(drive.again().told(), ["7000 connect sse after 5-0"]);
+});
+
+test("a token that cannot be had is not the fault of a transport, and needs no probe", () => {
+  const drive = new Drive({ random: () => 0 }).start();
+  for (let failures = 0; failures < 5; failures += 1) drive.over("token").again();
+  assert.deepEqual([drive.transport, drive.probes, drive.state.end.why, drive.state.end.message], ["websocket", 0, "token", "token"]);
+});

@@ -64,7 +64,7 @@ test("replacing a rejected token does not count as an attempt", async () => {
 
 test("it gives up after the last attempt, and stops when it is aborted", async () => {
   const { url, asked } = await answers((response) => response.destroy());
-  await assert.rejects(publish({ channel: "c", data: 1 }, { url, attempts: 2 }), /could not be reached/);
+  await assert.rejects(publish({ channel: "c", data: 1 }, { url, attempts: 2 }), /cannot be reached/);
   assert.equal(asked.length, 2);
   const signal = AbortSignal.timeout(100);
   await assert.rejects(publish({ channel: "c", data: 1 }, { url, signal, attempts: 50 }), { name: "TimeoutError" });
@@ -78,4 +78,17 @@ test("Retry-After is seconds or a date", () => {
   assert.equal(retryAfter("86400"), 300_000, "not for a day");
   const left = retryAfter(new Date(Date.now() + 60_000).toUTCString());
   assert.ok(left > 58_000 && left <= 60_000, `${left}`);
+});
+
+test("a token that cannot be had is reported as such, after all attempts", async () => {
+  const { url, asked } = await answers(good);
+  let calls = 0;
+  const token = async () => {
+    if ((calls += 1) < 3) throw new Error("the login failed");
+    return "t";
+  };
+  await assert.rejects(publish({ channel: "c", data: 1 }, { url, token, attempts: 1 }), { why: "token", message: "Error: the login failed" });
+  assert.equal(asked.length, 0);
+  assert.equal(await publish({ channel: "c", data: 1 }, { url, token, attempts: 2 }), "7-0");
+  assert.equal(calls, 3);
 });

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
+import { socketio } from "../dist/transports/socketio.js";
 import { ws } from "../dist/transports/ws.js";
 
 const { WebSocket } = globalThis;
@@ -89,3 +90,37 @@ test("a token that no subprotocol can contain leaves the other transports", asyn
   const end = await ws({ base: new URL("http://server/"), channels: ["c"], token: "a b" }, {}, new AbortController().signal);
   assert.equal(end.why, "blocked");
 });
+
+for (const [name, transport] of [["ws", ws], ["websocket", socketio(() => failing())]]) {
+  for (const isAborted of [true, false]) {
+    test(`${name}: the request that asks why there is no WebSocket ends ${isAborted ? "with its attempt" : "after 3 s"}`, async (t) => {
+      globalThis.WebSocket = class {
+        constructor() {
+          queueMicrotask(() => this.onclose({ code: 1006, reason: "" }));
+        }
+        close() {}
+      };
+      const { setTimeout } = globalThis;
+      t.mock.method(globalThis, "setTimeout", (what, milliseconds) => setTimeout(what, milliseconds === 3_000 && !isAborted ? 20 : milliseconds));
+      const asked = new Promise((resolve) => {
+        t.mock.method(globalThis, "fetch", (_, { signal }) => {
+          resolve(signal);
+          return new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason)));
+        });
+      });
+      const attempt = new AbortController();
+      const wanted = { base: new URL("http://server/"), channels: ["c"], credentials: "same-origin", silence: 1_000, room: 10 };
+      const end = transport(wanted, { heard() {} }, attempt.signal);
+      const signal = await asked;
+      if (isAborted) attempt.abort(new Error("left"));
+      await assert.rejects(Promise.race([end, new Promise((_, reject) => setTimeout(reject, 1_000, new Error("open")))]), isAborted ? /left/ : /no answer within 3 s/);
+      assert.ok(signal.aborted);
+    });
+  }
+}
+
+/** A socket of socket.io-client that gets no connection. */
+function failing() {
+  const on = (event, listener) => event === "connect_error" && queueMicrotask(() => listener({ message: "websocket error" }));
+  return { io: { on() {} }, on, disconnect() {} };
+}

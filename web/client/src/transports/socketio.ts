@@ -4,7 +4,7 @@
  */
 import { catchUp } from "../batches.js";
 import type { End } from "../end.js";
-import { Ended, refusal } from "../http.js";
+import { Ended, plainAnswer } from "../http.js";
 import { isSelected, type Gap, type Message, type StreamEnd } from "../message.js";
 import type { Signal } from "../platform.js";
 import type { Sink, Transport, Wanted } from "../transport.js";
@@ -22,8 +22,6 @@ interface Socket {
 
 type Answer = { ok: boolean; cursor: string; error?: { code: string; message: string } };
 
-/** As Engine.IO's server has it: a ping every 25 s, and 20 s for the answer. */
-const ENGINE_SILENCE = 50_000;
 /** The codes of what is refused for good, and their statuses over HTTP. Any other may be accepted later. */
 const FINAL: { [code: string]: number } = {
   auth_too_large: 400, bad_channel: 400, bad_cursor: 400,
@@ -56,10 +54,12 @@ export function socketio(io?: Io): Transport {
       return await new Promise<End>((resolve, reject) => {
         signal.addEventListener("abort", () => reject(signal.reason));
         socket.on("connect_error", ({ message, data }: Error & { data?: { code?: string } }) => {
-          if (data?.code) resolve(refused({ code: data.code, message }));
-          else whyNot(wanted, `${wanted.base.origin}${path}`, message).then(resolve, reject);
+          if (data?.code) return resolve(refused({ code: data.code, message }));
+          // Browsers do not say why there is no WebSocket. To a plain request the server answers with an error of Engine.IO.
+          plainAnswer(`${wanted.base.origin}${path}?EIO=4&transport=websocket`, wanted, signal)
+            .then((end) => resolve(end.why === "busy" ? end : { why: "blocked", message }), reject);
         });
-        socket.on("disconnect", (reason: string) => resolve({ why: "network", message: reason }));
+        socket.on("disconnect", (message: string) => resolve({ why: "network", message }));
         socket.io.on("ping", sink.heard);
         socket.on("connect", () => read(socket, wanted, sink, signal).catch(reject));
       });
@@ -100,15 +100,16 @@ async function read(socket: Socket, wanted: Wanted, sink: Sink, signal: Signal):
   });
   // What comes of the first room would be out of order.
   await ask("leave", FIRST_ROOM);
-  const { pingInterval, pingTimeout } = (socket.io.engine ?? {}) as { pingInterval?: number; pingTimeout?: number };
-  const silence = pingInterval && pingTimeout ? pingInterval + pingTimeout + 5_000 : ENGINE_SILENCE;
+  // As Engine.IO's server has it: a ping every 25 s, and 20 s for the answer.
+  const { pingInterval = 25_000, pingTimeout = 20_000 } = (socket.io.engine ?? {}) as { pingInterval?: number; pingTimeout?: number };
+  const silence = pingInterval + pingTimeout + 5_000;
   for (;;) {
     if (since) {
       sink.opened(silence);
       since = await catchUp(wanted, since, sink, signal);
     }
     await sink.room();
-    const isFull = new Promise<void>((resolve) => { full = resolve; });
+    const isFull = new Promise<void>((resolve) => (full = resolve));
     isSubscribed = true;
     const { cursor } = await ask("subscribe", { channels, ...(since && { since }) });
     sink.opened(silence);
@@ -118,18 +119,6 @@ async function read(socket: Socket, wanted: Wanted, sink: Sink, signal: Signal):
     await ask("unsubscribe", { channels });
     isSubscribed = false;
   }
-}
-
-/**
- * Why there is no WebSocket: browsers do not say. The same address is asked by a plain request, which the server answers with an error of
- * Engine.IO.
- *
- * @throws a network error where the server cannot be reached
- */
-async function whyNot(wanted: Wanted, url: string, message: string): Promise<End> {
-  const response = await fetch(`${url}?EIO=4&transport=websocket`, { cache: "no-store", credentials: wanted.credentials });
-  const end = await refusal(response);
-  return end.why === "busy" ? end : { why: "blocked", message };
 }
 
 function refused(error?: { code: string; message: string }): End {

@@ -1,6 +1,6 @@
 import { catchUp } from "../batches.js";
 import type { End } from "../end.js";
-import { Ended, refusal } from "../http.js";
+import { Ended, plainAnswer } from "../http.js";
 import type { Gap, Message, StreamEnd } from "../message.js";
 import type { Signal } from "../platform.js";
 import type { Sink, Transport, Wanted } from "../transport.js";
@@ -41,7 +41,7 @@ export const ws: Transport = async (wanted, sink, signal) => {
         // It closes all of its connections at once.
         const retryAfter = code === 1012 || code === 1013 ? 1_000 + Math.random() * 3_000 : undefined;
         if (isOpen) resolve({ why: "network", message: message || `closed with ${code}`, retryAfter, ...known });
-        else whyNot(wanted, href).then(resolve, reject);
+        else whyNot(wanted, href, signal).then(resolve, reject);
       };
       // The end follows, which says as much.
       socket.onerror = () => {};
@@ -51,7 +51,7 @@ export const ws: Transport = async (wanted, sink, signal) => {
         // Browsers answer pings and show them to nobody.
         beat = setInterval(() => {
           const quiet = commands.beat();
-          if (quiet >= wanted.silence) resolve({ why: "silent", seconds: Math.round(quiet / 1_000), message: "the server did not answer a ping" });
+          if (quiet >= wanted.silence) resolve({ why: "silent", seconds: Math.round(quiet / 1_000), message: "no answer to a ping" });
         }, wanted.silence / 3);
         read(commands, wanted, sink, signal).catch(reject);
       };
@@ -156,7 +156,7 @@ async function read(commands: Commands, wanted: Wanted, sink: Sink, signal: Sign
  *
  * @throws a network error where the server cannot be reached
  */
-async function whyNot(wanted: Wanted, href: string): Promise<End> {
-  const end = await refusal(await fetch(href, { cache: "no-store", credentials: wanted.credentials }));
+async function whyNot(wanted: Wanted, href: string, signal: Signal): Promise<End> {
+  const end = await plainAnswer(href, wanted, signal);
   return end.why === "blocked" ? { why: "blocked", message: "the WebSocket was not opened" } : end;
 }
