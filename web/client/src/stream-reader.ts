@@ -5,7 +5,7 @@ import { eventStream } from "./event-stream.js";
 import { retryAfter } from "./http.js";
 import { watchPage } from "./page.js";
 import type { Credentials, Signal } from "./platform.js";
-import { ask, backoff, failureOf, offsetOf, pause, untilAborted } from "./retry.js";
+import { ask, backoff, failureOf, offsetOf, untilAborted } from "./retry.js";
 import { tokenOf, TridentError, type Token } from "./server.js";
 
 export interface ReadOptions {
@@ -39,6 +39,8 @@ export interface Source extends ReadOptions {
 
 /** A text is held back for its last character until more than so many bytes are. */
 const HELD_MOST = 65_536;
+/** An event stream that has ended is opened again after up to so many milliseconds: a server that shuts down ends those of all readers. */
+const MAX_REOPEN = 700;
 /** An answer that has nothing, and yet comes sooner than this, has not waited. */
 const TOO_SOON = 500;
 
@@ -46,32 +48,31 @@ const TOO_SOON = 500;
 export async function* read<T>(source: Source): AsyncGenerator<Chunk<T>, void, undefined> {
   const reading = new Reading<T>(source);
   const { backoff: first, backoffMost } = reading.timing;
-  let [failures, isRefused] = [0, false];
+  let failures = 0;
   try {
     while (!reading.isDone) {
-      await reading.shown();
+      await reading.ready();
       const began = Date.now();
       let [wait, isEmpty] = [0, true];
       try {
-        for await (const chunk of reading.attempt(isRefused)) {
+        for await (const chunk of reading.attempt()) {
           [failures, isEmpty] = [0, false];
           yield chunk;
         }
-        isRefused = false;
-        wait = reading.pause;
         // The server ends event streams now and then, and long polls that have waited; but neither at once.
-        if (isEmpty && reading.isLive && Date.now() - began < TOO_SOON) wait = Math.max(wait, backoff((failures += 1), first, backoffMost));
+        if (isEmpty && reading.isLive && Date.now() - began < TOO_SOON) wait = backoff((failures += 1), first, backoffMost);
       } catch (error) {
         reading.check();
         if (reading.isInterrupted) continue;
         const failure = failureOf(error);
-        if (failure.status === 401 && typeof source.token === "function" && !isRefused) {
-          isRefused = true;
+        if (failure.status === 401 && typeof source.token === "function" && !reading.isRefused) {
+          reading.isRefused = true;
           continue;
         }
         if (failure.why === "refused") throw failure;
-        reading.failed();
-        wait = Math.max(failure.retryAfter ?? 0, backoff((failures += 1), first, backoffMost));
+        if (failure.why !== "token") reading.failed();
+        reading.postpone(failure.retryAfter);
+        wait = backoff((failures += 1), first, backoffMost);
       }
       if (wait > 0 && !reading.isDone) await reading.rest(wait);
     }
@@ -88,8 +89,8 @@ class Reading<T> {
   isLive = false;
   /** Whether it was given up from here: the page was left, or has its network again. */
   isInterrupted = false;
-  /** Milliseconds that the server asks to wait. */
-  pause = 0;
+  /** Whether the last token was rejected. */
+  isRefused = false;
   #source: Source;
   #offset: string;
   /** The cursor of caches (PROTOCOL.md of Durable Streams, §10.1). */
@@ -108,6 +109,8 @@ class Reading<T> {
   #life = new AbortController();
   #attempt = new AbortController();
   #isHidden = false;
+  /** When the next request may be sent, however early the page is shown or has its network again. */
+  #notBefore = 0;
   #wake: (() => void) | undefined;
   #unwatch: () => void;
 
@@ -124,7 +127,9 @@ class Reading<T> {
       if (signal.aborted) abort();
       else signal.addEventListener("abort", abort, { signal: this.#life.signal });
     }
-    const resume = (): void => {
+    // A page that was just loaded is shown, too, and was not hidden.
+    const show = (): void => {
+      if (!this.#isHidden) return;
       this.#isHidden = false;
       this.#interrupt();
     };
@@ -132,7 +137,7 @@ class Reading<T> {
       this.#isHidden = true;
       this.#interrupt();
     };
-    this.#unwatch = watchPage({ hide, show: resume, online: resume, offline: () => {}, awake: () => {} });
+    this.#unwatch = watchPage({ hide, show, online: () => this.#interrupt(), offline: () => {}, awake: () => {} });
   }
 
   #interrupt(): void {
@@ -152,16 +157,24 @@ class Reading<T> {
     this.#attempt.abort();
   }
 
-  /** Resolves when the page is shown: in the back/forward cache of a browser it has no connection. */
-  async shown(): Promise<void> {
-    while (this.#isHidden) await this.rest(3_600_000);
+  /** Sends no request for so many milliseconds, up to half as long again: what is asked of all readers would bring them back at once. */
+  postpone(milliseconds = 0): void {
+    this.#notBefore = Date.now() + milliseconds * (1 + Math.random() / 2);
+  }
+
+  /** Resolves when a request may be sent, and the page is shown: in the back/forward cache of a browser it has no connection. */
+  async ready(): Promise<void> {
+    for (let wait; (wait = this.#isHidden ? 3_600_000 : this.#notBefore - Date.now()) > 0; ) await this.rest(wait);
   }
 
   /** Waits, at most until there is a reason to go on at once. */
   async rest(milliseconds: number): Promise<void> {
-    const woken = new AbortController();
-    this.#wake = () => woken.abort();
-    await pause(milliseconds, woken.signal).catch(() => {});
+    let timer;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+      timer = setTimeout(resolve, milliseconds);
+    });
+    clearTimeout(timer);
     this.check();
   }
 
@@ -173,19 +186,19 @@ class Reading<T> {
   }
 
   /** What one request brings. */
-  async *attempt(isRefused: boolean): AsyncGenerator<Chunk<T>> {
+  async *attempt(): AsyncGenerator<Chunk<T>> {
     this.check();
     this.isInterrupted = this.#hasOpened = false;
-    this.pause = 0;
     this.#attempt = new AbortController();
     this.isLive = this.#isUpToDate;
     // Event streams make a line feed of each end of a line: only what has none is exact there.
     this.#isEventStream = this.isLive && isJson(this.#contentType) && Date.now() >= this.#avoidUntil;
     const { silence, open } = this.timing;
-    const limit = deadline(this.#attempt.signal, this.#isEventStream ? open : silence);
+    const limit = deadline(this.#attempt, this.#isEventStream ? open : silence);
     try {
-      const token = await untilAborted(tokenOf(this.#source.token, isRefused), limit.signal);
+      const token = await untilAborted(tokenOf(this.#source.token, this.isRefused), limit.signal);
       const response = await ask(this.#address(), { cache: "no-store" }, token, this.#source.credentials, limit.signal);
+      this.isRefused = false;
       yield* this.#isEventStream ? this.#events(response, limit) : this.#answer(response, limit);
     } finally {
       limit.hold();
@@ -214,7 +227,7 @@ class Reading<T> {
     for await (const piece of bodyOf(response, limit)) pieces.push(piece);
     const isUpToDate = headers.get("Stream-Up-To-Date") === "true";
     this.#contentType = headers.get("Content-Type") ?? this.#contentType;
-    this.pause = retryAfter(headers.get("Retry-After")) ?? 0;
+    this.postpone(retryAfter(headers.get("Retry-After")));
     const isClosed = isUpToDate && headers.get("Stream-Closed") === "true";
     const items = this.#items(pieces, isClosed || (isUpToDate && this.#source.live === false));
     yield* this.#took(items, next, headers.get("Stream-Cursor"), isUpToDate, isClosed);
@@ -233,7 +246,7 @@ class Reading<T> {
   /** The chunks of an event stream. After each event with data, an event `control` has the offset after it. */
   async *#events(response: Response, limit: Deadline): AsyncGenerator<Chunk<T>> {
     const { headers, status } = response;
-    if (!headers.get("Content-Type")?.startsWith("text/event-stream")) throw new TridentError({ why: "blocked", status, message: "an answer that is no event stream" });
+    if (!headers.get("Content-Type")?.startsWith("text/event-stream")) throw new TridentError({ why: "blocked", status, message: "not an event stream" });
     const found: (Control & { items: readonly T[] })[] = [];
     let items: readonly T[] = [];
     const parse = eventStream({
@@ -257,7 +270,8 @@ class Reading<T> {
         if (this.isDone) return;
       }
     }
-    if (!this.#hasOpened) throw new TridentError({ why: "buffered", message: "an event stream that ended before its first event" });
+    if (!this.#hasOpened) throw new TridentError({ why: "buffered", message: "ended before its first event" });
+    this.postpone(Math.random() * MAX_REOPEN);
   }
 
   *#took(items: readonly T[], offset: string, cursor: string | null | undefined, isUpToDate: boolean, isClosed: boolean): Generator<Chunk<T>> {

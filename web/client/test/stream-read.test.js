@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 import { Stream } from "../dist/index.js";
-import { refuse, serve, until } from "./server.js";
+import { json, refuse, serve, until } from "./server.js";
 
 let running;
 afterEach(() => running?.close());
@@ -146,6 +146,73 @@ test("a rejected token is replaced once in a row", async () => {
   await assert.rejects(all(new Stream("s", { url: running.url, token, timing: TIMING })), { code: "bad_token" });
   assert.deepEqual(told, [false, false, true, false, true]);
   assert.equal(running.asked[2].headers.authorization, "Bearer t3");
+});
+
+test("a token that was accepted has not been rejected, though its answer brought nothing", async () => {
+  await answers(
+    part("[1]", "1", UP_TO_DATE),
+    (response) => refuse(response, 401, "bad_token"),
+    (response) => {
+      live(control("1", { upToDate: true }), false)(response);
+      setTimeout(() => response.destroy(), 20);
+    },
+    (response) => refuse(response, 401, "bad_token"),
+    live(data("[2]") + control("2", { streamClosed: true, upToDate: true })),
+  );
+  const told = [];
+  const chunks = await all(new Stream("s", { url: running.url, token: (isRefused) => told.push(isRefused) && "t", timing: TIMING }));
+  assert.deepEqual(chunks.flatMap(([items]) => items), [1, 2]);
+  assert.deepEqual(told, [false, false, true, false, true]);
+});
+
+test("readers reconnect at different times after Retry-After, and after the end of an event stream", async (t) => {
+  t.mock.method(Math, "random", () => 0.5);
+  const times = [];
+  const answer = (write) => (response) => {
+    times.push(performance.now());
+    write(response);
+  };
+  const busy = (response) => json(response, 503, { error: { code: "draining", message: "shutting down" } }, { "Retry-After": "1" });
+  await answers(part("[1]", "1", UP_TO_DATE), answer(live(control("1", { upToDate: true }))), answer(busy), answer(part("[2]", "2", CLOSED)));
+  assert.equal((await all(new Stream("s", { url: running.url, timing: TIMING }))).length, 2);
+  const [afterEnd, afterBusy] = [times[1] - times[0], times[2] - times[1]];
+  assert.ok(afterEnd >= 300, `${afterEnd} ms`);
+  assert.ok(afterBusy >= 1_240, `${afterBusy} ms`);
+});
+
+/** Events of a page, which Node does not have. */
+function page(t) {
+  const target = new EventTarget();
+  for (const name of ["addEventListener", "removeEventListener"]) globalThis[name] = target[name].bind(target);
+  t.after(() => {
+    delete globalThis.addEventListener;
+    delete globalThis.removeEventListener;
+  });
+  return (type) => target.dispatchEvent(new Event(type));
+}
+
+test("a page that was just loaded is shown: its first request continues", async (t) => {
+  const happens = page(t);
+  await answers((response) => setTimeout(() => part("[1]", "1", CLOSED)(response), 50));
+  const read = all(new Stream("s", { url: running.url, timing: TIMING }));
+  await until("asked", () => running.asked.length === 1);
+  happens("pageshow");
+  assert.equal((await read).length, 1);
+  assert.equal(running.asked.length, 1);
+});
+
+test("the network's return and a page that is shown again do not shorten Retry-After", async (t) => {
+  const happens = page(t);
+  t.mock.method(Math, "random", () => 0);
+  const busy = (response) => json(response, 503, { error: { code: "draining", message: "shutting down" } }, { "Retry-After": "1" });
+  await answers(busy, part("[1]", "1", CLOSED));
+  const began = performance.now();
+  const read = all(new Stream("s", { url: running.url, timing: TIMING }));
+  await until("asked", () => running.asked.length === 1);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  for (const type of ["online", "pagehide", "online", "pageshow"]) happens(type);
+  assert.equal((await read).length, 1);
+  assert.ok(performance.now() - began >= 990, "not before the time that the server asked for");
 });
 
 test("leaving the loop ends the request", async () => {
