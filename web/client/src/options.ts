@@ -23,7 +23,8 @@ export interface ConnectOptions {
   /** Approximate number of undelivered messages at which reading pauses. Default 512. */
   queue?: number | undefined;
   /*   * Whether tabs of this browser, and connections of one page, share one connection. Default true: those with the same server, transport,
-   * credentials and permissions share it. Outside of pages, and in browsers without Web Locks or BroadcastChannel, each has its own.
+   * credentials and permissions share it. Set it to `false` if cookies identify users: a page cannot read them, so a new tab may join the
+   * connection of the previous user. Outside of pages, and in browsers without Web Locks or BroadcastChannel, each has its own.
    */
   share?: boolean | undefined;
   /** Closes the connection. */

@@ -14,6 +14,7 @@ import { takeBatch } from "./batches.js";
 import type { Browser } from "./browser.js";
 import type { End } from "./end.js";
 import { endOf } from "./http.js";
+import { limited } from "./limited.js";
 import { isAfter, isSelected, type Cursor, type Gap, type Message, type StreamEnd } from "./message.js";
 import type { Sink, Transport, Wanted } from "./transport.js";
 
@@ -22,7 +23,6 @@ type Item = { message: Message } | { gap: Gap } | { end: StreamEnd } | { place: 
 /** What is said between members. With `to` it is for that member alone. */
 type Said = { from: string; to?: string } & (
   | { hello: readonly string[] }
-  | { bye: true }
   /** Who is there? */
   | { who: true }
   /** The connection is not open yet. */
@@ -48,17 +48,7 @@ const MAX_AHEAD = 1_000;
 
 /** The transport for all who use the same one with the same rights at the same server. */
 export function share(name: string, transport: Transport, browser: Browser): Transport {
-  return async (wanted, sink, signal) => {
-    const life = new AbortController();
-    const abort = (): void => life.abort(signal.reason);
-    signal.addEventListener("abort", abort);
-    try {
-      return await new Member(name, transport, browser, wanted, sink, life.signal).run();
-    } finally {
-      signal.removeEventListener("abort", abort);
-      life.abort();
-    }
-  };
+  return (wanted, sink, signal) => limited(signal, 0, (signal) => new Member(name, transport, browser, wanted, sink, signal).run());
 }
 
 /** What a token allows, which is the same for the next token of the same user. */
@@ -79,8 +69,6 @@ interface Upstream {
   isOpen: boolean;
   restart(): void;
 }
-
-const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 class Member {
   #id = crypto.getRandomValues(new Uint32Array(2)).join("-");
@@ -106,6 +94,10 @@ class Member {
   /** Nothing is shared any more. */
   #isByItself = false;
 
+  #leave!: () => void;
+  /** Resolves when this member leaves, or goes on by itself. */
+  #left = new Promise<void>((resolve) => { this.#leave = resolve; });
+
   #isLeading = false;
   #up: Upstream | undefined;
   #others = new Map<string, readonly string[]>();
@@ -118,12 +110,11 @@ class Member {
     this.#sink = sink;
     this.#signal = signal;
     this.#cursor = wanted.since;
-    this.#name = `trident ${name} ${wanted.base.href} ${wanted.credentials} ${rightsOf(wanted.token)}`;
+    this.#name = `trident 2 ${name} ${wanted.base.href} ${wanted.credentials} ${rightsOf(wanted.token)}`;
     this.#channel = browser.channel(this.#name);
   }
 
   async run(): Promise<End> {
-    const { promise: left, resolve: leave } = withResolvers<void>();
     this.#channel.onmessage = ({ data }) => this.#hear(data);
     try {
       return await new Promise<End>((resolve, reject) => {
@@ -133,32 +124,31 @@ class Member {
           if (!lock) return this.#follow(led(false));
           if (this.#signal.aborted || this.#isByItself) return undefined;
           this.#lead(isFirst).then(resolve, reject);
-          return left;
+          return this.#left;
         };
         this.#browser.locks.request(this.#name, { ifAvailable: true }, led(true)).catch(reject);
       });
     } finally {
-      this.#say({ bye: true });
       this.#channel.close();
-      leave();
+      this.#leave();
     }
   }
 
+  /** Nothing once this member is about to leave, since the channel is closed then. */
   #say(word: Word): void {
-    this.#channel.postMessage({ ...word, from: this.#id });
+    if (!this.#signal.aborted) this.#channel.postMessage({ ...word, from: this.#id });
   }
 
-  #introduce(to?: string): void {
-    this.#say({ hello: this.#wanted.channels, ...(to && { to }) });
+  #introduce(): void {
+    this.#say({ hello: this.#wanted.channels });
   }
 
   #hear(said: Said): void {
     if (this.#signal.aborted || (said.to && said.to !== this.#id)) return;
     if ("hello" in said) return this.#isLeading ? this.#admit(said.from, said.hello) : undefined;
-    if ("bye" in said) return void this.#others.delete(said.from);
     if (this.#isLeading) return;
     this.#isAnswered = true;
-    if ("who" in said) this.#introduce(said.from);
+    if ("who" in said) this.#introduce();
     else if ("open" in said) this.#opened(said.open, said.after, said.silence);
     else if ("items" in said) this.#take(said.items);
     else if ("heard" in said) this.#sink.heard();
@@ -171,18 +161,26 @@ class Member {
 
   /** Waits for the lock, and reads meanwhile what the leader hands on. */
   #follow(led: (lock: Lock | null) => void | Promise<void>): void {
-    const { locks } = this.#browser;
-    // Whoever leaves wants it no more.
-    locks.request(this.#name, { signal: this.#signal }, led).catch(() => {});
-    this.#introduce();
+    this.#lock("", led);
+    // The leader waits for this lock, which the browser releases when the page ends, even if it crashes.
+    this.#lock(this.#id, () => {
+      this.#introduce();
+      return this.#left;
+    });
     setTimeout(() => {
       if (!this.#isAnswered && !this.#isLeading && !this.#signal.aborted) this.#connectAlone();
     }, ANSWER_WITHIN);
   }
 
+  /** Requests a lock. Whoever leaves wants it no more. */
+  #lock(name: string, locked: (lock: Lock | null) => void | Promise<void>): void {
+    this.#browser.locks.request(this.#name + name, { signal: this.#signal }, locked).catch(() => {});
+  }
+
   /** Without the others, for good. */
   #connectAlone(): void {
     this.#channel.onmessage = null;
+    this.#leave();
     this.#isByItself = true;
     const wanted = { ...this.#wanted, since: this.#cursor };
     this.#transport(wanted, this.#sink, this.#signal).then(this.#finish.resolve, this.#finish.reject);
@@ -259,7 +257,7 @@ class Member {
     run().catch((error: unknown) => {
       // A service without `/data` has nothing to catch up with. A leader leaves, and begins again without the others.
       if (endOf(error).why !== "blocked") this.#finish.reject(error);
-      else if (this.#isLeading) this.#finish.resolve({ why: "ended", message: "missed messages cannot be requested" });
+      else if (this.#isLeading) this.#finish.resolve({ why: "ended", message: "there is no `/data`" });
       else this.#connectAlone();
     });
   }
@@ -274,37 +272,35 @@ class Member {
     this.#isLeading = true;
     if (!isFirst) {
       this.#say({ who: true });
-      await pause(INTRODUCTION);
+      await new Promise((resolve) => setTimeout(resolve, INTRODUCTION));
     }
     let place = this.#cursor;
     for (;;) {
       if (this.#signal.aborted) throw this.#signal.reason;
-      const attempt = new AbortController();
-      const abort = (): void => attempt.abort(this.#signal.reason);
-      this.#signal.addEventListener("abort", abort);
       const channels = this.#channelsOfAll();
       let isRestarted = false;
-      const up: Upstream = (this.#up = {
-        channels,
-        place,
-        silence: undefined,
-        isOpen: false,
-        // Once for all that join at the same time.
-        restart: () => void setTimeout(() => {
-          isRestarted = true;
-          attempt.abort();
-        }, INTRODUCTION),
+      const end = await limited(this.#signal, 0, (signal, abort) => {
+        const up: Upstream = (this.#up = {
+          channels,
+          place,
+          silence: undefined,
+          isOpen: false,
+          // Once for all that join at the same time.
+          restart: () => void setTimeout(() => {
+            isRestarted = true;
+            abort();
+          }, INTRODUCTION),
+        });
+        // It may be waiting for room, and notice the abort only then.
+        const aborted = new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+        const bring = this.#transport({ ...this.#wanted, channels, since: place }, this.#hub(up), signal);
+        return Promise.race([bring, aborted]).catch(endOf);
       });
-      // It may be waiting for room, and notice the abort only then.
-      const aborted = new Promise<never>((_, reject) => attempt.signal.addEventListener("abort", () => reject(attempt.signal.reason)));
-      const bring = this.#transport({ ...this.#wanted, channels, since: place }, this.#hub(up), attempt.signal);
-      const end = await Promise.race([bring, aborted]).catch(endOf);
-      this.#signal.removeEventListener("abort", abort);
-      place = up.place;
+      place = this.#up?.place;
       if (isRestarted) continue;
       if (end.why !== "refused" || channels.length === this.#wanted.channels.length) {
         // What refuses this member's token may accept another's.
-        this.#say({ end: end.why === "refused" ? { why: "ended", message: "the shared connection was rejected" } : end });
+        this.#say({ end: end.why === "refused" ? { why: "ended", message: "the shared connection is rejected" } : end });
         return end;
       }
       // Perhaps for a channel of somebody else: everybody finds out about their own.
@@ -323,6 +319,7 @@ class Member {
     const isHeld = this.#isAlone() && this.#sink.isFull();
     if (this.#channelsOfAll(channels).length > MAX_CHANNELS) return this.#say({ alone: true, to: from });
     this.#others.set(from, channels);
+    this.#lock(from, () => void this.#others.delete(from));
     this.#say({ wait: true, to: from });
     if (!up) return;
     // A connection that waits until this member reads would keep the others waiting.
@@ -391,10 +388,4 @@ class Member {
 function placeOf(item: Item): Cursor {
   if ("place" in item) return item.place;
   return "message" in item ? item.message.id : "gap" in item ? item.gap.resumed : item.end.id;
-}
-
-function withResolvers<T>(): { promise: Promise<T>; resolve(value: T): void } {
-  let resolve!: (value: T) => void;
-  const promise = new Promise<T>((done) => { resolve = done; });
-  return { promise, resolve };
 }

@@ -9,6 +9,8 @@ export class Browser {
   #ports = new Set();
   /** Called for each message from one page to the others; the message is lost if it gives true. */
   isFrozen = () => false;
+  /** Messages on a channel that was closed, which browsers reject. */
+  lateMessages = 0;
 
   locks = {
     request: async (name, options, callback) => {
@@ -41,6 +43,10 @@ export class Browser {
       name,
       onmessage: null,
       postMessage: (data) => {
+        if (!this.#ports.has(port)) {
+          this.lateMessages += 1;
+          throw new DOMException("the channel is closed", "InvalidStateError");
+        }
         for (const other of this.#ports) {
           if (other === port || other.name !== name || this.isFrozen(other)) continue;
           const copy = structuredClone(data);
@@ -51,6 +57,29 @@ export class Browser {
     };
     this.#ports.add(port);
     return port;
+  }
+
+  /** The browser for a page that can crash: its locks are released, and it says and does nothing more. */
+  page() {
+    let isCrashed = false;
+    const ports = [];
+    let crash;
+    const crashed = new Promise((resolve) => (crash = resolve));
+    return {
+      locks: {
+        request: (name, options, callback) => this.locks.request(name, options, (lock) => (isCrashed ? undefined : Promise.race([callback(lock), crashed]))),
+      },
+      channel: (name) => {
+        const port = this.channel(name);
+        ports.push(port);
+        return port;
+      },
+      crash: () => {
+        isCrashed = true;
+        for (const port of ports) Object.assign(port, { onmessage: null, postMessage() {} });
+        crash();
+      },
+    };
   }
 
   get locked() {

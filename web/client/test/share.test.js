@@ -189,6 +189,33 @@ describe("one connection for a browser and an origin", () => {
     assert.equal(server.open(), 1);
   });
 
+  test("case 13.4: channels of a page that crashed are not counted", async () => {
+    const { browser, server, tab } = await begin();
+    const names = (prefix) => Array.from({ length: 60 }, (_, n) => `${prefix}${n}`);
+    const page = browser.page();
+    const [a, b] = [tab(names("a")), tab(names("b"), { browser: page })];
+    for (const one of [a, b]) await one.isOpen();
+    page.crash();
+    const c = tab(names("c"));
+    await c.isOpen();
+    server.publish("c7", 1);
+    await until("read", () => c.read.length === 1);
+    assert.equal(server.open(), 1);
+    assert.deepEqual(server.channelsOf().toSorted(), [...names("a"), ...names("c")].toSorted());
+  });
+
+  test("case 13.4: a listener of the leader closes its connection: the other members read on", async () => {
+    const { browser, server, tab } = await begin();
+    const tabs = [tab(["c"]), tab(["c"])];
+    for (const one of tabs) await one.isOpen();
+    const [leader, other] = tabs;
+    leader.connection.on("message", () => leader.connection.close());
+    for (const n of [0, 1, 2]) server.publish("c", n);
+    await until("all", () => other.read.length === 3);
+    assert.deepEqual([leader.read, other.read, leader.connection.state.phase], [[0], [0, 1, 2], "closed"]);
+    assert.equal(browser.lateMessages, 0);
+  });
+
   test("case 13.4: a rejected token ends no other member", async () => {
     const { server, tab } = await begin();
     const jwt = (jti) => `h.${Buffer.from(JSON.stringify({ sub: "Mei", jti })).toString("base64url")}.s`;
