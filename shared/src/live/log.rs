@@ -42,7 +42,7 @@ use channel::wake;
 pub(super) use channel::{Channel, Waiter};
 use kind::Kind;
 pub use lag::Lag;
-pub(super) use lifecycle::{Admission, Change, Decision, Inherited, Staged, Stored};
+pub(super) use lifecycle::{Admission, Change, Decision, Reserved, Staged, Stored};
 pub use limits::{Limits, Vacancy};
 pub use listing::{ChannelStats, Listing};
 pub(super) use progress::{Present, State};

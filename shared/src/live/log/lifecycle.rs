@@ -26,7 +26,7 @@ mod staged;
 
 pub(in crate::live) use change::Change;
 pub(in crate::live) use decide::{Admission, Decision};
-pub(in crate::live) use inherited::Inherited;
+pub(in crate::live) use inherited::{Inherited, Reserved};
 pub(in crate::live) use saved::Stored;
 pub(in crate::live) use staged::Staged;
 

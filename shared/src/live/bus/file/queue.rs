@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use crate::{
     live::{
         bus::{BusError, Published, StoredState, answers::Claim},
-        log::Inherited,
+        log::Reserved,
     },
     pure::{
         ChannelName, Cursor, Draft,
@@ -43,7 +43,7 @@ pub(super) struct Job {
 pub(super) struct StreamJob {
     pub(super) ask: Ask,
     /// What a fork begins with.
-    pub(super) inherited: Option<Inherited>,
+    pub(super) reserved: Reserved,
     /// Up to here, the channel of a new stream has no messages on disk.
     pub(super) unused_up_to: Cursor,
     /// Where the answer goes, before that to the job: `None` if the source of a fork has to be looked at again.

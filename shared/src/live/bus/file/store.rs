@@ -76,7 +76,7 @@ impl Store {
     }
 
     /// As [`begin`](Self::begin), without a checkpoint.
-    fn begin_group(&self) -> Encoder {
+    pub(super) fn begin_group(&self) -> Encoder {
         let segments = self.catalog.segments.lock();
         let mut encoder = Encoder::new(segments.active.salt, segments.active.length);
         encoder.group(Group { synced: self.synced, reserved_ms: self.reserved_ms, boot: self.boot });

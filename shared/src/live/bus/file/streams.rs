@@ -3,8 +3,6 @@
 //! What can be done beside the writer is done before: the copies of a fork are made, and the disk is searched for messages of a channel that is to
 //! become a stream.
 
-use std::sync::Arc;
-
 use tokio::sync::oneshot;
 
 use super::{
@@ -14,7 +12,7 @@ use super::{
 use crate::{
     live::{
         bus::{Bus as _, BusError, MAX_BYTES},
-        log::{Archive as _, Inherited, Log},
+        log::{Archive as _, Reserved},
         reader::{Limit, Reader},
     },
     pure::{
@@ -23,22 +21,10 @@ use crate::{
     },
 };
 
-/// What a fork begins with, on its way to the writer: its memory is reserved until then.
-struct Reserved<'a> {
-    log: &'a Arc<Log>,
-    inherited: Option<Inherited>,
-}
-
-impl Drop for Reserved<'_> {
-    fn drop(&mut self) {
-        self.inherited.iter().for_each(|inherited| self.log.release(inherited));
-    }
-}
-
 impl FileBus {
     /// Has the writer decide `op`, and waits until it is as durable as the setting promises.
     pub(super) async fn change_stream(&self, op: StreamOp) -> Result<StreamReply, BusError> {
-        let mut reserved = Reserved { log: &self.log, inherited: None };
+        let mut reserved = Reserved::new(self.log.clone());
         let mut unused_up_to = Cursor::ZERO;
         let (payloads, again) = match &op {
             StreamOp::Create(create) => {
@@ -57,8 +43,7 @@ impl FileBus {
         let weight = bytes + (payloads.len() + 1) * Message::OVERHEAD;
         let (reply, replied) = oneshot::channel();
         let job = |done| {
-            let inherited = reserved.inherited.take();
-            let stream = StreamJob { ask: Ask::Op(op), inherited, unused_up_to, reply: Some(reply) };
+            let stream = StreamJob { ask: Ask::Op(op), reserved, unused_up_to, reply: Some(reply) };
             Job { stream: Some(stream), bytes: bytes + Message::OVERHEAD, ..Job::new(done) }
         };
         self.write(weight, job).await?;

@@ -14,6 +14,8 @@ use crate::pure::{
 };
 
 mod crash;
+mod full;
+mod lifetime;
 mod retention;
 mod tools;
 
@@ -231,36 +233,6 @@ fn a_producer_continues_after_a_restart() {
     assert_eq!(site.texts("s").0, ["1", "2"]);
 }
 
-/// An idle time began again at each start, or a stream that was read had expired after one.
-#[test]
-fn use_is_stored_and_an_end_too() {
-    let mut site = Site::new(None);
-    site.make(Create { lifetime: Lifetime::Idle(100), ..create("read") });
-    site.make(Create { lifetime: Lifetime::Idle(100), ..create("idle") });
-    let written = |site: &Site| site.at.bus.catalog.size().0;
-    for _ in 0..20 {
-        TIME.set(TIME.get() + 9_000);
-        let before = written(&site);
-        assert!(site.at.bus.stream_info(&name("read"), true).is_ok());
-        assert_eq!(written(&site), before, "a use alone writes nothing");
-        site.at.check();
-    }
-    assert_eq!(site.at.bus.log().counts().streams, 1, "the other one has ended");
-    let before = site.all();
-    site.restart();
-    assert_eq!(site.all().len(), 1, "{before:?}");
-    assert!(site.info("read").is_ok() && site.info("idle").is_err());
-    TIME.set(TIME.get() + 95_000);
-    assert!(site.info("read").is_ok(), "it was used less than 100 s ago");
-    TIME.set(TIME.get() + 30_000);
-    assert!(site.info("read").is_err());
-    // Another one may take the name at once: the end is stored before.
-    let created = site.make(create("read")).created;
-    site.restart();
-    assert_eq!(site.info("read").unwrap().created, created);
-    assert_eq!(site.info("read").unwrap().lifetime, Lifetime::Unlimited);
-}
-
 /// The memory has no message of the channel any more, and the disk has.
 #[test]
 fn a_channel_with_messages_on_disk_cannot_become_a_stream() {
@@ -278,46 +250,6 @@ fn a_channel_with_messages_on_disk_cannot_become_a_stream() {
     site.at.publish(Publication::of_states(states)).unwrap();
     site.ask(create_c()).unwrap();
     site.make(create("unknown"));
-}
-
-#[test]
-fn what_is_refused_for_the_disk_changes_nothing() {
-    let mut site = Site::new(None);
-    site.make(create("s"));
-    site.add(by(append("s", &["1"]), 0, 0));
-    let before = site.all();
-    site.disk.faults(Faults { space: Some(40), ..Faults::default() });
-    for op in [
-        StreamOp::Append(by(append("s", &["2"]), 0, 1).into()),
-        StreamOp::Create(create("t").into()),
-        StreamOp::Create(fork("f", "s", None).into()),
-        StreamOp::Delete(name("s")),
-    ] {
-        assert!(matches!(site.ask(op), Err(BusError::DiskFull(_))));
-    }
-    assert_eq!((site.all(), site.texts("s").0), (before, vec!["1".to_owned()]));
-    let footprint = site.at.bus.log().counts().stream_footprint;
-    site.disk.faults(Faults::default());
-    site.at.check();
-    site.restart();
-    assert_eq!(site.at.bus.log().counts().stream_footprint, footprint, "nothing is reserved any more");
-    site.add(by(append("s", &["2"]), 0, 1));
-}
-
-/// An operation waited for ever for the end of a stream that could not be written.
-#[test]
-fn an_end_that_cannot_be_written_is_an_error() {
-    let mut site = Site::new(None);
-    site.make(Create { lifetime: Lifetime::Idle(1), ..create("s") });
-    TIME.set(TIME.get() + 2_000);
-    site.disk.faults(Faults { space: Some(40), ..Faults::default() });
-    let refused = site.ask(StreamOp::Create(create("s").into()));
-    assert!(matches!(refused, Err(BusError::DiskFull(_))), "{refused:?}");
-    let published = site.at.publish(publication("s", "x"));
-    assert!(matches!(published, Err(BusError::DiskFull(_))), "{published:?}");
-    site.disk.faults(Faults::default());
-    site.at.check();
-    site.make(create("s"));
 }
 
 /// A purge of a stream, and of a fork that has copies alone.
@@ -342,4 +274,21 @@ fn a_purged_stream_stays_empty() {
     assert_eq!(purges::occurrences(&site.disk, "secret"), 0, "no file has it");
     site.restart();
     assert_eq!((site.texts("s").0, site.texts("f").0), (vec!["3".to_owned()], vec![]));
+}
+
+/// The position of the next message went back to that of the newest one that was not purged.
+#[test]
+fn the_tail_of_a_stream_remains_when_its_last_messages_are_erased() {
+    let mut site = Site::new(None);
+    site.make(create("s"));
+    let tail = site.add(append("s", &["secret"])).tail;
+    let (purge, states) = site.at.bus.plan_purge(name("s"));
+    site.at.publish(Publication::of_states(states)).unwrap();
+    let before = site.all();
+    // The process ends before anything is written to the new segment.
+    site.at.writer.roll().unwrap();
+    purge::erase(&site.at.bus.catalog, &[purge], &purge::Left::default(), &AtomicBool::new(false)).unwrap();
+    assert_eq!(purges::occurrences(&site.disk, "secret"), 0);
+    site.restart();
+    assert_eq!((site.all(), site.info("s").unwrap().tail), (before, tail));
 }

@@ -7,7 +7,7 @@ use crate::{
             BusError, Published, StoredState,
             answers::Claim,
             file::{
-                queue::Reply,
+                queue::{Job, Reply},
                 record::{self, Encoder},
                 states::Pending,
                 store::Placed,
@@ -36,6 +36,8 @@ pub(super) struct Batch {
     pub(super) reserved: usize,
     pub(super) staged: Staged,
     pub(super) planned: Vec<Planned>,
+    /// Refused, perhaps because of what is to be written.
+    pub(super) refused: Vec<(Job, BusError)>,
     /// Whether there are streams.
     pub(super) has_streams: bool,
 }
@@ -82,6 +84,30 @@ impl Planned {
 }
 
 impl Batch {
+    /// Nothing, to be written by `encoder` after what `staged` says.
+    pub(super) fn new(encoder: Encoder, staged: Staged, has_streams: bool) -> Self {
+        Self {
+            encoder,
+            changes: Vec::new(),
+            placed: Vec::new(),
+            copied: Vec::new(),
+            pending: Pending::default(),
+            reserved: 0,
+            staged,
+            planned: Vec::new(),
+            refused: Vec::new(),
+            has_streams,
+        }
+    }
+
+    /// Refuses a job. If there is something to write, that may be why: the refusal counts only once it is written.
+    pub(super) fn refuse(&mut self, job: Job, error: BusError) {
+        match self.is_empty() {
+            true => self.planned.push(Planned::new(job.reply, Err(error))),
+            false => self.refused.push((job, error)),
+        }
+    }
+
     /// Adds what one job changes, as one publication: the changes of streams and messages, those of states after the first `begun`, and its key.
     pub(super) fn add(&mut self, changes: Vec<Change>, begun: usize, claim: Option<&Claim>, now: Moment) {
         let copies = |change: &Change| match change {
@@ -137,6 +163,8 @@ impl Batch {
     /// Answers all jobs.
     pub(super) fn answer(self) {
         self.planned.into_iter().for_each(Planned::answer);
+        // The publisher may have left.
+        self.refused.into_iter().for_each(|(job, error)| drop(job.reply.send(Err(error))));
     }
 }
 

@@ -42,7 +42,7 @@ impl Writer {
     }
 
     /// Begins the next segment. Returns the answer to publications if the directory is not the log any more.
-    pub(super) fn roll(&mut self) -> Result<Option<BusError>, Failure> {
+    pub(in crate::live::bus::file) fn roll(&mut self) -> Result<Option<BusError>, Failure> {
         if let Err(error) = self.store.catalog.disk.check() {
             self.is_gone = true;
             return Ok(Some(self.problem(&error)));

@@ -1,6 +1,6 @@
 //! One round of publishing: what waits is planned, written, synced, made visible and answered.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem};
 
 use super::{
     Failure, RESERVED_MS, Writer,
@@ -10,8 +10,7 @@ use super::{
 use crate::{
     live::{
         bus::{
-            BusError, Published, StoredState,
-            answers::Claim,
+            BusError, Published,
             file::{
                 Fsync,
                 purge::{self, Purge},
@@ -47,17 +46,7 @@ impl Writer {
         if is_reserving || is_extending {
             self.store.reserved_ms = next_ms + RESERVED_MS;
         }
-        let mut batch = Batch {
-            encoder: self.store.begin(),
-            changes: Vec::new(),
-            placed: Vec::new(),
-            copied: Vec::new(),
-            pending: Pending::default(),
-            reserved: 0,
-            staged: Staged::at(self.store.last),
-            planned: Vec::with_capacity(jobs.len()),
-            has_streams: self.log.has_streams(),
-        };
+        let mut batch = Batch::new(self.store.begin(), Staged::at(self.store.last), self.log.has_streams());
         while let Some(job) = jobs.pop_front() {
             if let Some(waiting) = self.plan(job, &mut batch, now) {
                 jobs.push_front(waiting);
@@ -71,7 +60,7 @@ impl Writer {
         }
         if let Err(error) = self.store.write(&batch.encoder) {
             self.store.reserved_ms = reserved_before;
-            return self.unwritten(batch, &error).map(Some);
+            return self.unwritten(batch, &error, now).map(Some);
         }
         let is_synced = self.fsync == Fsync::Always
             || is_reserving
@@ -87,7 +76,19 @@ impl Writer {
     }
 
     /// Nothing of it is there.
-    fn unwritten(&mut self, batch: Batch, error: &std::io::Error) -> Result<BusError, Failure> {
+    fn unwritten(&mut self, mut batch: Batch, error: &std::io::Error, now: Moment) -> Result<BusError, Failure> {
+        let answer = self.problem(error);
+        if let Err(Failure(reason)) = self.undo() {
+            return Err(fail(batch.planned.into_iter().map(|one| one.reply), reason));
+        }
+        let refused = mem::take(&mut batch.refused);
+        self.discard(batch, &answer);
+        refused.into_iter().for_each(|(job, _)| self.decide_again(job, &answer, now));
+        Ok(answer)
+    }
+
+    /// Frees what is reserved for a batch that is not written, and answers its jobs: with `error`, except for those that were done before.
+    fn discard(&self, batch: Batch, error: &BusError) {
         let mut answers = self.answers.lock();
         (0..batch.reserved).for_each(|_| answers.take_back());
         drop(answers);
@@ -96,23 +97,25 @@ impl Writer {
                 self.log.release(inherited);
             }
         }
-        let answer = self.problem(error);
-        let written = self.store.last;
-        if let Err(Failure(reason)) = self.undo() {
-            return Err(fail(batch.planned.into_iter().map(|one| one.reply), reason));
-        }
         for mut planned in batch.planned {
-            // What was published before is answered again.
-            if planned.result.is_ok() && !planned.was_there(written) {
-                planned.result = Err(answer.clone());
+            if planned.result.is_ok() && !planned.was_there(self.store.last) {
+                planned.result = Err(error.clone());
             }
             planned.answer();
         }
-        Ok(answer)
+    }
+
+    /// Decides a job again, against what is there, that was refused beside what is not written. What would have to be written now is answered with `error`.
+    fn decide_again(&mut self, job: Job, error: &BusError, now: Moment) {
+        let mut batch = Batch::new(self.store.begin_group(), Staged::at(self.store.last), self.log.has_streams());
+        if let Some(waiting) = self.plan(job, &mut batch, now) {
+            let _ = waiting.reply.send(Err(error.clone()));
+        }
+        if batch.is_empty() { batch.answer() } else { self.discard(batch, error) }
     }
 
     /// All of it is as durable as the setting promises: it becomes visible, and is answered.
-    fn written(&mut self, batch: Batch, is_synced: bool, now: Moment) -> Result<(), Failure> {
+    fn written(&mut self, mut batch: Batch, is_synced: bool, now: Moment) -> Result<(), Failure> {
         self.solved();
         self.store.commit(&batch.encoder, &batch.placed);
         self.store.commit_streams(&batch.copied, batch.staged.last);
@@ -129,13 +132,13 @@ impl Writer {
         if self.fsync == Fsync::EverySecond && !is_synced {
             self.dirty_since.get_or_insert(written_ms);
         }
-        let Batch { changes, planned, .. } = batch;
+        let changes = mem::take(&mut batch.changes);
         if let Err(id) = self.log.apply(changes, now) {
             let reason = format!("{}: the id {id} is not newer than those before", self.directory());
-            return Err(fail(planned.into_iter().map(|one| one.reply), reason));
+            return Err(fail(batch.planned.into_iter().map(|one| one.reply), reason));
         }
         purges.iter().for_each(|purge| self.log.purge_up_to(&purge.channel, purge.up_to));
-        planned.into_iter().for_each(Planned::answer);
+        batch.answer();
         Ok(())
     }
 
@@ -154,28 +157,30 @@ impl Writer {
                     return match self.plan_end(&name, EndReason::Expired, batch, now) {
                         Ok(()) => Some(job),
                         Err(error) => {
-                            batch.planned.push(Planned::new(job.reply, Err(error)));
+                            batch.refuse(job, error);
                             None
                         }
                     };
                 }
                 Err(refused) if is_new => {
-                    batch.planned.push(Planned::new(job.reply, Err(refused.into())));
+                    batch.refuse(job, refused.into());
                     return None;
                 }
                 _ => {}
             }
         }
-        let Job { drafts, states, claim, reply, .. } = job;
-        let (count, begun) = (drafts.len(), batch.pending.changes.len());
-        let admitted = self.admit(claim.as_ref(), states, &mut batch.pending, (count, batch.staged.last), now);
-        let result = match admitted {
-            Ok(Some(published)) => Ok(published),
-            Err(error) => Err(error),
+        let begun = batch.pending.changes.len();
+        let published = match self.admit(&job, &mut batch.pending, batch.staged.last, now) {
+            Ok(Some(published)) => published,
+            Err(error) => {
+                batch.refuse(job, error);
+                return None;
+            }
             Ok(None) => {
+                let count = job.drafts.len();
                 let (mut ids, mut changes) = (Vec::with_capacity(count), Vec::with_capacity(count));
                 let mut id = batch.staged.last;
-                for draft in drafts {
+                for draft in job.drafts {
                     id = id.next(now.time_ms);
                     ids.push(id);
                     changes.push(Change::Message(Message::new(id, draft)));
@@ -185,26 +190,26 @@ impl Writer {
                     self.log.stage(&changes, &mut batch.staged, now);
                 }
                 batch.staged.last = id.max(batch.staged.last);
-                batch.add(changes, begun, claim.as_ref(), now);
-                Ok(Published { ids, is_repeat: false })
+                batch.add(changes, begun, job.claim.as_ref(), now);
+                Published { ids, is_repeat: false }
             }
         };
-        batch.planned.push(Planned::new(reply, result));
+        batch.planned.push(Planned::new(job.reply, Ok(published)));
         None
     }
 
-    /// The answer to a publication that has been made before; `None` if it is new. It is one of `count` messages after `last`.
+    /// The answer to a publication that has been made before; `None` if it is new. Its messages are after `last`.
     ///
     /// # Errors
     /// When there is no space for its states, or its key; then nothing of it is pending.
     fn admit(
         &self,
-        claim: Option<&Claim>,
-        states: Vec<StoredState>,
+        Job { drafts, states, claim, .. }: &Job,
         pending: &mut Pending,
-        (count, last): (usize, Cursor),
+        last: Cursor,
         now: Moment,
     ) -> Result<Option<Published>, BusError> {
+        let (claim, count) = (claim.as_ref(), drafts.len());
         let mut answers = self.answers.lock();
         if let Some(claim) = claim
             && let Some(published) = answers.find(claim, Epoch::ANY, now.mono_ms)?
@@ -213,7 +218,7 @@ impl Writer {
         }
         let begun = pending.changes.len();
         let stored = self.store.states.lock();
-        let mut changes = states.into_iter();
+        let mut changes = states.iter().cloned();
         let planned = changes.try_for_each(|change| stored.plan(change, pending, self.store.segment_bytes));
         drop(stored);
         let admitted = planned.and_then(|()| claim.map_or(Ok(()), |claim| answers.reserve(claim, now.mono_ms)));

@@ -17,7 +17,7 @@ use crate::{
             },
         },
         clock::Moment,
-        log::{Change, Decision},
+        log::{Change, Decision, Reserved},
     },
     pure::{
         ChannelName, Cursor,
@@ -35,10 +35,12 @@ impl Writer {
         let job = |name| {
             // Nobody waits for the answer: if it fails, it is done again later.
             let (reply, _) = oneshot::channel();
-            let stream = StreamJob { ask: Ask::Due(name), inherited: None, unused_up_to: Cursor::ZERO, reply: None };
+            let reserved = Reserved::new(self.log.clone());
+            let stream = StreamJob { ask: Ask::Due(name), reserved, unused_up_to: Cursor::ZERO, reply: None };
             Job { stream: Some(stream), ..Job::new(reply) }
         };
-        self.publish(due.into_iter().map(job).collect())
+        let jobs = due.into_iter().map(job).collect();
+        self.publish(jobs)
     }
 
     /// As [`plan`](Self::plan), for a stream.
@@ -56,7 +58,7 @@ impl Writer {
             Ask::Op(op) if self.is_used(op, stream.unused_up_to, batch) => {
                 Err(StreamError::ChannelInUse(op.channel().clone()))
             }
-            Ask::Op(op) => self.log.decide_stream(op, &mut stream.inherited, &batch.staged, now),
+            Ask::Op(op) => self.log.decide_stream(op, &mut stream.reserved.inherited, &batch.staged, now),
         };
         let channel = match &stream.ask {
             Ask::Op(op) => op.channel().clone(),
@@ -66,7 +68,10 @@ impl Writer {
             Ok(Decision::Waits) => return Some(job),
             Ok(Decision::Expired(name)) => match self.plan_end(&name, EndReason::Expired, batch, now) {
                 Ok(()) => return Some(job),
-                Err(error) => (Err(error), None, false),
+                Err(error) => {
+                    batch.refuse(job, error);
+                    return None;
+                }
             },
             Ok(Decision::Forks) => (Ok(Published::default()), None, false),
             Ok(Decision::Repeated(reply)) => {
@@ -78,10 +83,12 @@ impl Writer {
                 let planned = self.plan_change(changes, batch, now);
                 (planned.map(|()| Published::default()), Some(reply), true)
             }
-            Err(refused) => (Err(BusError::Stream(refused)), None, false),
+            Err(refused) => {
+                batch.refuse(job, refused.into());
+                return None;
+            }
         };
-        let StreamJob { inherited, reply, .. } = job.stream.take()?;
-        inherited.iter().for_each(|inherited| self.log.release(inherited));
+        let reply = job.stream.take()?.reply;
         let stream = Some(PlannedStream { reply, answer, is_new });
         batch.planned.push(Planned { reply: job.reply, result, stream });
         None

@@ -1,0 +1,63 @@
+//! The use of a stream, and its end by itself.
+
+use super::*;
+
+/// An idle time began again at each start, or a stream that was read had expired after one.
+#[test]
+fn use_is_stored_and_an_end_too() {
+    let mut site = Site::new(None);
+    site.make(Create { lifetime: Lifetime::Idle(100), ..create("read") });
+    site.make(Create { lifetime: Lifetime::Idle(100), ..create("idle") });
+    let written = |site: &Site| site.at.bus.catalog.size().0;
+    for _ in 0..20 {
+        TIME.set(TIME.get() + 9_000);
+        let before = written(&site);
+        assert!(site.at.bus.stream_info(&name("read"), true).is_ok());
+        assert_eq!(written(&site), before, "a use alone writes nothing");
+        site.at.check();
+    }
+    assert_eq!(site.at.bus.log().counts().streams, 1, "the other one has ended");
+    let before = site.all();
+    site.restart();
+    assert_eq!(site.all().len(), 1, "{before:?}");
+    assert!(site.info("read").is_ok() && site.info("idle").is_err());
+    TIME.set(TIME.get() + 95_000);
+    assert!(site.info("read").is_ok(), "it was used less than 100 s ago");
+    TIME.set(TIME.get() + 30_000);
+    assert!(site.info("read").is_err());
+    // Another one may take the name at once: the end is stored before.
+    let created = site.make(create("read")).created;
+    site.restart();
+    assert_eq!(site.info("read").unwrap().created, created);
+    assert_eq!(site.info("read").unwrap().lifetime, Lifetime::Unlimited);
+}
+
+/// Each start took the use for real that it assumed, and wrote it.
+#[test]
+fn restarts_do_not_prolong_an_unused_stream() {
+    let mut site = Site::new(None);
+    let created = site.make(Create { lifetime: Lifetime::Idle(100), ..create("s") }).created;
+    while TIME.get() < created.ms + 112_000 {
+        TIME.set(TIME.get() + 9_000);
+        site.restart();
+        let before = site.at.bus.catalog.size().0;
+        site.at.check();
+        let is_there = site.info("s").is_ok();
+        assert!(!is_there || site.at.bus.catalog.size().0 == before, "nothing was used, so nothing is written");
+        assert!(is_there || TIME.get() > created.ms + 100_000, "{}", TIME.get() - created.ms);
+    }
+    assert!(site.info("s").is_err(), "a tenth longer than its lifetime");
+}
+
+/// What is read between starts that come more often than its use is stored.
+#[test]
+fn a_stream_that_is_used_lives_through_restarts() {
+    let mut site = Site::new(None);
+    site.make(Create { lifetime: Lifetime::Idle(100), ..create("s") });
+    for _ in 0..40 {
+        TIME.set(TIME.get() + 9_000);
+        assert!(site.at.bus.stream_info(&name("s"), true).is_ok());
+        site.at.check();
+        site.restart();
+    }
+}
