@@ -46,6 +46,8 @@ pub(super) struct Entry {
     pub(super) due: Option<u64>,
     /// When it was last used, as far as that is stored.
     pub(super) stored_ms: u64,
+    /// A start assumes that it was used until then, without that having been stored. This is never stored, or each start would prolong its life.
+    pub(super) assumed_ms: u64,
 }
 
 impl Streams {
@@ -133,9 +135,14 @@ impl Entry {
         self.channel.as_ref().is_some_and(|channel| channel.is_read())
     }
 
+    /// For how many milliseconds it lives on if nobody uses it; `None` without limit.
+    pub(super) fn left(&self, now: Moment) -> Option<u64> {
+        self.state.left_after(self.state.renewed().max(self.assumed_ms), now.time_ms, now.mono_ms)
+    }
+
     /// Whether its lifetime is over. One that is read is in use.
     pub(super) fn is_over(&self, now: Moment) -> bool {
-        self.channel.is_some() && self.state.left(now.time_ms, now.mono_ms) == Some(0) && !self.is_in_use()
+        self.channel.is_some() && self.left(now) == Some(0) && !self.is_in_use()
     }
 
     /// Whether it is read, and its lifetime depends on that.

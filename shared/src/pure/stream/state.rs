@@ -174,9 +174,9 @@ impl StreamState {
         if create.fork.is_some() { self.content_type.clone() } else { MediaType::bytes() }
     }
 
-    /// Advances the position of the newest message to `tail`.
+    /// Advances the position of the newest message to `tail`, if it is not there already.
     pub fn advance(&mut self, tail: Cursor, mono_ms: u64) {
-        self.tail = tail;
+        self.tail = self.tail.max(tail);
         self.renew(mono_ms);
     }
 
@@ -208,11 +208,15 @@ impl StreamState {
     /// For how many milliseconds it lives on if nobody uses it; `None` without limit.
     #[must_use]
     pub fn left(&self, time_ms: u64, mono_ms: u64) -> Option<u64> {
+        self.left_after(self.renewed_ms, time_ms, mono_ms)
+    }
+
+    /// The same if it was last used at `used_ms` of the monotonic clock.
+    #[must_use]
+    pub fn left_after(&self, used_ms: u64, time_ms: u64, mono_ms: u64) -> Option<u64> {
         match self.lifetime {
             Lifetime::Unlimited => None,
-            Lifetime::Idle(secs) => {
-                Some(self.renewed_ms.saturating_add(secs.saturating_mul(1_000)).saturating_sub(mono_ms))
-            }
+            Lifetime::Idle(secs) => Some(used_ms.saturating_add(secs.saturating_mul(1_000)).saturating_sub(mono_ms)),
             Lifetime::Until(until_ms) => Some(until_ms.saturating_sub(time_ms)),
         }
     }

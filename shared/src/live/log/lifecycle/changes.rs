@@ -69,13 +69,10 @@ impl Writer {
         now: Moment,
     ) {
         let (name, owner) = (&saved.channel, saved.owner.as_deref().map(Arc::from));
-        let mut state = StreamState::restore(&saved.state, |time_ms| now.mono_at(time_ms));
+        let state = StreamState::restore(&saved.state, |time_ms| now.mono_at(time_ms));
         let stored_ms = state.renewed();
-        if self.streams.is_stored {
-            // It may have been used as much later without that having been stored.
-            let later = state.renewal().map_or(stored_ms, |renewal| stored_ms.saturating_add(renewal));
-            state.renew(later.min(now.mono_ms));
-        }
+        let renewal = state.renewal().filter(|_| self.streams.is_stored).unwrap_or_default();
+        let assumed_ms = stored_ms.saturating_add(renewal).min(now.mono_ms);
         let channel = self.channel(name, None).clone();
         if channel.is_unused() {
             self.revive(&channel.history.lock());
@@ -100,7 +97,8 @@ impl Writer {
         drop(known);
         self.streams.starts.insert((start, name.clone()));
         let channel = Some(channel);
-        let entry = Entry { state, channel, forks: 0, owner, of_messages, counted: 0, due: None, stored_ms };
+        let entry =
+            Entry { state, channel, forks: 0, owner, of_messages, counted: 0, due: None, stored_ms, assumed_ms };
         self.streams.entries.insert(name.clone(), entry);
         self.count_stream(name);
         self.watch_lifetime(name, now);
@@ -134,7 +132,7 @@ impl Writer {
     pub(in crate::live::log) fn watch_lifetime(&mut self, name: &ChannelName, now: Moment) {
         let is_stored = self.streams.is_stored;
         let Some(entry) = self.streams.entries.get_mut(name).filter(|entry| entry.channel.is_some()) else { return };
-        let over = entry.state.left(now.time_ms, now.mono_ms).map(|left| now.mono_ms.saturating_add(left));
+        let over = entry.left(now).map(|left| now.mono_ms.saturating_add(left));
         let renewal = entry.state.renewal().filter(|_| is_stored);
         let renewed = renewal.map(|renewal| entry.stored_ms.saturating_add(renewal).max(now.mono_ms + 1));
         entry.due = over.into_iter().chain(renewed).min();
@@ -202,7 +200,7 @@ impl Writer {
             self.recount(entry.owner.as_ref(), entry.counted, 0);
             let Some(fork) = entry.state.fork() else { return };
             let Some(source) = self.streams.entries.get_mut(&fork.source) else { return };
-            // An import may have read the fork before its source, which does not count it then.
+            // A log that an earlier version imported may have the fork before its source, which does not count it then.
             source.forks = source.forks.saturating_sub(1);
             if source.forks == 0 && source.channel.is_none() {
                 next = Some(fork.source.clone());

@@ -246,6 +246,7 @@ impl Entry {
             counted: 0,
             due: None,
             stored_ms: now.mono_ms,
+            assumed_ms: 0,
         }
     }
 
