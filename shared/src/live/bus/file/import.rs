@@ -55,6 +55,8 @@ struct Importer {
     copied: Vec<(ChannelName, usize)>,
     /// The newest position that a change of a stream uses.
     position: Cursor,
+    /// The streams of a checkpoint that are not known yet.
+    saved: Vec<SavedStream>,
 }
 
 impl Importer {
@@ -79,7 +81,8 @@ impl Importer {
         let (encoder, known) = (store.begin(), store.last);
         let (placed, copied, imported) = (Vec::new(), Vec::new(), Imported::default());
         let position = Cursor::ZERO;
-        Ok(Self { store, encoder, placed, imported, has_more: false, known, log, copied, position })
+        let saved = Vec::new();
+        Ok(Self { store, encoder, placed, imported, has_more: false, known, log, copied, position, saved })
     }
 
     /// Adds a message, which is newer than those before.
@@ -112,12 +115,24 @@ impl Importer {
 
     /// Adds a change of a stream. The streams of the first checkpoint begin as they are there; later ones repeat what is known.
     fn stream(&mut self, record: &[u8]) -> io::Result<()> {
-        let record = StreamRecord::decode(record).ok_or(io::ErrorKind::InvalidData)?;
-        let record = match record {
-            StreamRecord::Saved(saved) if self.log.knows_stream(&saved.channel) => return Ok(()),
-            StreamRecord::Saved(saved) => StreamRecord::Create(SavedStream { messages: 0, ..saved }),
-            record => record,
-        };
+        match StreamRecord::decode(record).ok_or(io::ErrorKind::InvalidData)? {
+            StreamRecord::Saved(saved) if self.log.knows_stream(&saved.channel) => Ok(()),
+            StreamRecord::Saved(saved) => {
+                self.saved.push(saved);
+                Ok(())
+            }
+            record => self.change(record),
+        }
+    }
+
+    /// Adds the streams of a checkpoint, which are in the order of their names: a source before its forks, which it counts.
+    fn checkpoint(&mut self) -> io::Result<()> {
+        let mut saved = std::mem::take(&mut self.saved);
+        saved.sort_unstable_by_key(|saved| saved.state.created());
+        saved.into_iter().try_for_each(|saved| self.change(StreamRecord::Create(SavedStream { messages: 0, ..saved })))
+    }
+
+    fn change(&mut self, record: StreamRecord) -> io::Result<()> {
         self.encoder.stream(&record.encode(), true);
         self.position = self.position.max(record.position().unwrap_or_default());
         self.known = self.known.max(self.position);
@@ -285,7 +300,7 @@ pub fn import_log(path: &Path, log: &Arc<Log>) -> Result<Imported, OpenError> {
 /// Imports what a scan visits.
 struct Importing<'a> {
     importer: &'a mut Importer,
-    /// Of the holes.
+    /// Of the holes and the checkpoints.
     result: io::Result<()>,
 }
 
@@ -310,6 +325,12 @@ impl Visit for Importing<'_> {
 
     fn hole(&mut self, hole: Hole) {
         if let Err(error) = self.importer.hole(hole) {
+            self.result = Err(error);
+        }
+    }
+
+    fn checkpoint(&mut self) {
+        if let Err(error) = self.importer.checkpoint() {
             self.result = Err(error);
         }
     }

@@ -72,7 +72,15 @@ impl Log {
             }
             StreamRecord::Close { channel, at, by } => self.close_stream(writer, &channel, at, by),
             StreamRecord::End { channel, at, reason } => self.end_stream(writer, &channel, at, reason),
-            StreamRecord::Purge { channel, up_to } => writer.purge(&channel, up_to),
+            StreamRecord::Purge { channel, up_to } => {
+                // When it is read again, the bytes of these messages may be gone: then none of them has advanced the stream.
+                let used_ms = now.mono_at(up_to.ms);
+                if let Ok(entry) = writer.streams.get(&channel) {
+                    entry.state.advance(up_to, used_ms);
+                    entry.stored_ms = entry.stored_ms.max(used_ms);
+                }
+                writer.purge(&channel, up_to);
+            }
             StreamRecord::Renew { channel, time_ms } => {
                 let used_ms = now.mono_at(time_ms);
                 if let Ok(entry) = writer.streams.get(&channel) {
@@ -93,10 +101,10 @@ impl Log {
             writer.recount(beginning.0.as_ref(), beginning.1, 0);
         }
         writer.last = created.max(writer.last);
-        if saved.is_deleted {
-            return writer.add_deleted(saved, now);
+        match saved.is_deleted {
+            true => writer.add_deleted(saved, now),
+            false => writer.add_stream(saved, beginning.history, beginning.bytes, now),
         }
-        writer.add_stream(saved, beginning.history, beginning.bytes, now);
         writer.count_fork(&saved.channel);
         self.publish_head(writer.last);
     }
