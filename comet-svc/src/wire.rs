@@ -39,12 +39,12 @@ impl Form for Lines {
 
     fn gap(&self, gap: &Gap) -> Bytes {
         #[derive(Serialize)]
-        struct Told<'a> {
+        struct GapLine<'a> {
             gap: &'a Gap,
         }
         // Two cursors always serialize.
-        let told = serde_json::to_string(&Told { gap }).unwrap_or_default();
-        format!("{told}\n").into()
+        let line = serde_json::to_string(&GapLine { gap }).unwrap_or_default();
+        format!("{line}\n").into()
     }
 
     fn end(&self, end: &StreamEnd, _: Cursor) -> Bytes {

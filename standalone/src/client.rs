@@ -118,14 +118,14 @@ impl Refusal {
     /// From the parts of a response.
     pub(crate) fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         #[derive(Deserialize)]
-        struct Told {
+        struct ErrorBody {
             error: Inner,
         }
         #[derive(Deserialize)]
         struct Inner {
             message: String,
         }
-        let message = serde_json::from_slice::<Told>(body).ok().map(|told| told.error.message);
+        let message = serde_json::from_slice::<ErrorBody>(body).ok().map(|answer| answer.error.message);
         let seconds = headers.get("Retry-After").and_then(|value| value.to_str().ok()?.trim().parse().ok());
         Self { status, message, retry_after: seconds.map(Duration::from_secs) }
     }

@@ -47,7 +47,7 @@ pub async fn run(matches: &ArgMatches) -> Result<(), String> {
             Ok(Ok(mut response)) => {
                 let body = timeout(ATTEMPT, response.body()).await.ok().and_then(Result::ok).unwrap_or_default();
                 if response.status() == 201 {
-                    return told(&body);
+                    return print_ids(&body);
                 }
                 let refusal = Refusal::of(response.status(), response.headers(), &body);
                 match refusal.worth_another() {
@@ -65,16 +65,16 @@ pub async fn run(matches: &ArgMatches) -> Result<(), String> {
     }
 }
 
-fn told(body: &[u8]) -> Result<(), String> {
+fn print_ids(body: &[u8]) -> Result<(), String> {
     #[derive(Deserialize)]
-    struct Told {
+    struct Stored {
         id: Option<String>,
         #[serde(default)]
         ids: Vec<String>,
     }
-    let told: Told =
+    let stored: Stored =
         serde_json::from_slice(body).map_err(|error| format!("published, but the answer is invalid: {error}"))?;
-    for id in told.id.into_iter().chain(told.ids) {
+    for id in stored.id.into_iter().chain(stored.ids) {
         println!("{id}");
     }
     Ok(())

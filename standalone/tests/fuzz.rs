@@ -126,7 +126,7 @@ fn play(name: &str, target: fn(&[u8])) {
     let seeds: Vec<_> = files(&fuzz().join("seeds").join(name)).iter().map(|file| fs::read(file).unwrap()).collect();
     assert!(!seeds.is_empty(), "{name} has no seeds");
     let run = |input: &[u8]| {
-        let _told = Told(input);
+        let _print = PrintOnPanic(input);
         target(input);
     };
     run(b"");
@@ -165,10 +165,10 @@ fn change(input: &mut Vec<u8>, seeds: &[Vec<u8>], chance: &mut Chance) {
     }
 }
 
-/// Says which input it was when a target panics.
-struct Told<'a>(&'a [u8]);
+/// Prints the input if a target panics.
+struct PrintOnPanic<'a>(&'a [u8]);
 
-impl Drop for Told<'_> {
+impl Drop for PrintOnPanic<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
             eprintln!("the input: b\"{}\"", self.0.escape_ascii());

@@ -118,13 +118,13 @@ impl Presence {
 /// Notifies the clients of this replica who is in their room.
 async fn notify_clients(namespace: &Namespace, channel: &ChannelName, present: Present) {
     #[derive(Serialize)]
-    struct Told<'a> {
+    struct PresenceEvent<'a> {
         room: &'a str,
         #[serde(flatten)]
         present: Present,
     }
     let room = channel.strip_prefix(CHANNEL_OF_ROOM).unwrap_or(channel);
-    let sent = namespace.to(channel.as_str()).local().emit("presence", &Told { room, present }).await;
+    let sent = namespace.to(channel.as_str()).local().emit("presence", &PresenceEvent { room, present }).await;
     if let Err(error) = sent {
         log::warn!("presence of {room} was not sent: {error}");
     }

@@ -68,15 +68,15 @@ impl KeepAlive {
         from.checked_add(self.every).unwrap_or_else(|| from + NEVER)
     }
 
-    /// What to do. While the client's frames are not read (`is_deaf`), no pong is missing. Nor is it if this check is late: the process was
+    /// What to do. While the client's frames are not read (`is_paused`), no pong is missing. Nor is it if this check is late: the process was
     /// stopped, or the client did not receive, and its pong is read after this.
-    pub(super) fn check(&mut self, now: Instant, is_deaf: bool) -> Due {
+    pub(super) fn check(&mut self, now: Instant, is_paused: bool) -> Due {
         let due = self.next();
         if now < due {
             return Due::Nothing;
         }
         match self.pinged {
-            Some(_) if is_deaf || now - due > MAX_LATE.min(self.every / 4) => {
+            Some(_) if is_paused || now - due > MAX_LATE.min(self.every / 4) => {
                 self.pinged = Some(now);
                 Due::Nothing
             }

@@ -85,21 +85,21 @@ impl MessageBody for Script {
     }
 }
 
-/// A body that says something else than how long it is.
-struct Told {
-    said: Option<&'static str>,
-    told: u64,
+/// A body whose stated length is wrong.
+struct MisstatedBody {
+    content: Option<&'static str>,
+    stated: u64,
 }
 
-impl MessageBody for Told {
+impl MessageBody for MisstatedBody {
     type Error = io::Error;
 
     fn size(&self) -> BodySize {
-        BodySize::Sized(self.told)
+        BodySize::Sized(self.stated)
     }
 
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, io::Error>>> {
-        Poll::Ready(self.said.take().map(|said| Ok(Bytes::from_static(said.as_bytes()))))
+        Poll::Ready(self.content.take().map(|content| Ok(Bytes::from_static(content.as_bytes()))))
     }
 }
 
@@ -150,8 +150,8 @@ async fn stage_with(times: ConnectionTimeouts, lines: impl IntoIterator<Item = S
                     while let Some(Ok(_)) = payload.next().await {}
                     response.body("never mind")
                 }
-                ("/too-short", _) => response.body(BoxBody::new(Told { said: Some("abc"), told: 5 })),
-                ("/too-long", _) => response.body(BoxBody::new(Told { said: Some("abc"), told: 2 })),
+                ("/too-short", _) => response.body(BoxBody::new(MisstatedBody { content: Some("abc"), stated: 5 })),
+                ("/too-long", _) => response.body(BoxBody::new(MisstatedBody { content: Some("abc"), stated: 2 })),
                 ("/long", _) => response.body("x".repeat(100_000)),
                 ("/huge", _) => response.body("x".repeat(HUGE)),
                 ("/never", _) => std::future::pending().await,

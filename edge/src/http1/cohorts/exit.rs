@@ -32,24 +32,24 @@ impl Table {
     pub(super) fn receive(&mut self, key: u32) {
         let Some(member) = self.members.get_mut(key as usize) else { return };
         let is_tunnel = self.cohorts[member.cohort].kind.is_tunnel;
-        let mut heard = None;
+        let mut content = None;
         let received = READ_INTO.with_borrow_mut(|room| {
             // As much as of the requests of others.
             let most = if matches!(member.kept, Kept::Answer { .. }) { MAX_READAHEAD } else { room.len() };
             let count = (&member.socket).read(&mut room[..most])?;
-            let is_heard = |member: &mut Member| match &mut member.kept {
+            let unparks = |member: &mut Member| match &mut member.kept {
                 Kept::Stream { own, .. } => is_tunnel && !own.receive(&room[..count], Instant::now()),
                 // The next request, or a part of it.
                 Kept::Answer { .. } => true,
             };
-            if count > 0 && is_heard(member) {
-                heard = Some(BytesMut::from(&room[..count]));
+            if count > 0 && unparks(member) {
+                content = Some(BytesMut::from(&room[..count]));
             }
             Ok::<_, std::io::Error>(count)
         });
-        match (received, heard) {
+        match (received, content) {
             (Ok(0), _) => self.leave(key),
-            (Ok(_), Some(heard)) => self.exit(key, Exit::Heard(heard)),
+            (Ok(_), Some(received)) => self.exit(key, Exit::Received(received)),
             (Ok(_), None) if is_tunnel => self.set_due(key),
             // Nobody reads what follows a request for a stream.
             (Ok(count), None) => {
@@ -127,7 +127,7 @@ impl Table {
                 slow = slow.saturating_add(1);
                 Some((place, rest, BytesMut::new()))
             }
-            Exit::Heard(received) => Some((member.place, Vec::new(), received)),
+            Exit::Received(received) => Some((member.place, Vec::new(), received)),
             Exit::Answered { rest, keeps, status } => {
                 answered = Some((keeps, status));
                 Some((member.place, rest, BytesMut::new()))

@@ -82,7 +82,7 @@ pub(super) enum Exit {
     /// It continues alone from `place`, once its client has taken `rest`.
     Slow { place: Place, rest: Vec<Bytes> },
     /// It continues alone with what its client has sent.
-    Heard(BytesMut),
+    Received(BytesMut),
     /// It was answered, with this status, but for `rest`, which its client has not taken yet. Another request may follow.
     Answered { rest: Vec<Bytes>, keeps: bool, status: StatusCode },
 }
@@ -94,7 +94,7 @@ impl Exit {
             Self::Lost => Unparked::Closed,
             Self::Alone(reason) => *reason,
             Self::Slow { .. } => Unparked::Slow,
-            Self::Heard(_) => Unparked::Received,
+            Self::Received(_) => Unparked::Received,
             Self::Answered { .. } => Unparked::Answered,
         }
     }
