@@ -32,11 +32,7 @@ use shared::{
 };
 
 pub use self::entry::EventClient;
-use self::{
-    entry::{Entry, What},
-    occupancy::Occupancy,
-    queue::Queue,
-};
+use self::{entry::What, occupancy::Occupancy, queue::Queue};
 use crate::{
     auth::Identity,
     connections::{ChannelSet, EndReason},
@@ -116,6 +112,13 @@ impl EventFeed {
     pub async fn write(self, bus: Arc<dyn Bus>, is_shared: bool) {
         if let Some(inner) = self.0 {
             writer::run(&inner, &*bus, is_shared).await;
+        }
+    }
+
+    /// Writes to `bus` that other processes on it are gone, until it is closed. Call it once, in a task of its own.
+    pub async fn write_gone(self, bus: Arc<dyn Bus>) {
+        if let Some(inner) = self.0 {
+            writer::run_gone(&inner, &*bus).await;
         }
     }
 
@@ -222,10 +225,5 @@ impl Inner {
                 self.record(EventKind::ChannelVacated, || What::channel(channel, None));
             }
         });
-    }
-
-    /// The JSON of an event.
-    fn json(&self, entry: &Entry) -> String {
-        entry.json(&self.process)
     }
 }

@@ -127,6 +127,7 @@ impl Service {
         let draining = events.clone();
         self.edge.drain.on_begin(move || draining.drain());
         let is_shared = matches!(self.edge.settings.bus, BusAddress::Redis(_));
+        rt::spawn(events.clone().write_gone(self.bus.clone()));
         rt::spawn(events.write(self.bus.clone(), is_shared));
     }
 

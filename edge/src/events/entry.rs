@@ -50,6 +50,8 @@ pub(super) enum What {
         args: Option<Box<RawValue>>,
     },
     ApiWrite(Box<Written>),
+    /// The process of this name is gone.
+    Process(String),
     /// Events that are missing, and the time of the first of them.
     Gap {
         count: u64,
@@ -124,6 +126,7 @@ impl What {
                 let texts = [&written.connection, &written.user, &written.jti].into_iter().flatten();
                 size_of::<Written>() + written.by.len() + texts.map(|text| text.len()).sum::<usize>()
             }
+            Self::Process(name) => name.len(),
         }
     }
 }
@@ -185,7 +188,7 @@ impl Entry {
             What::Subscription { client, channel } => channel.len() + user_bytes(client.user.as_ref()),
             What::Channel { channel, user } => channel.len() + user_bytes(user.as_ref()),
             What::ApiWrite(written) => written.channel.as_ref().map_or(0, |channel| channel.len()),
-            What::Gap { .. } => 0,
+            What::Process(_) | What::Gap { .. } => 0,
         };
         OVERHEAD + names + self.what.bytes()
     }
@@ -220,6 +223,7 @@ impl Entry {
                 ended: written.ended,
                 ..form
             },
+            What::Process(name) => Form { process: name, ..form },
             What::Gap { count, since } => Form { count: Some(*count), since: Some(*since), ..form },
         };
         // Only maps whose keys are not strings cannot be written.

@@ -64,7 +64,7 @@ fn open(edge: &Edge, user: Option<&str>, names: &[&str]) -> Slot {
 async fn taken(edge: &Edge) -> Vec<Value> {
     let inner = edge.events.0.as_ref().unwrap();
     let entries = tokio::time::timeout(Duration::ZERO, inner.queue.take()).await.unwrap_or_default();
-    entries.iter().map(|entry| serde_json::from_str(&inner.json(entry)).unwrap()).collect()
+    entries.iter().map(|entry| serde_json::from_str(&entry.json(&inner.process)).unwrap()).collect()
 }
 
 /// Kind, and channel, user or reason of each.
@@ -260,6 +260,26 @@ async fn events_that_come_one_by_one_share_keys() {
     writing.await.unwrap();
     assert_eq!(bus.log().counts().messages, 200);
     assert!((1..=4).contains(&bus.keys().keys), "{:?}", bus.keys());
+}
+
+/// All processes notice it, and one of them writes it.
+#[tokio::test]
+async fn a_process_that_is_gone_is_one_event() {
+    let bus: Arc<dyn Bus> = Arc::new(MemoryBus::new(Limits::default(), Moment::now));
+    let edges = [edge("process_gone"), edge("process_gone")];
+    for (edge, name) in [(0, "a-1"), (1, "a-1"), (0, "b-2")].map(|(n, name)| (&edges[n], name)) {
+        writer::write_gone(edge.events.0.as_ref().unwrap(), &*bus, name.to_owned()).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let mut reader = Reader::open(bus.log(), &channels(&[CHANNEL]), Since::Earliest);
+    let read = reader.read(Limit { messages: 9, bytes: usize::MAX }).unwrap();
+    let text = |message: &Arc<shared::pure::Message>| -> Value {
+        serde_json::from_str(&message.draft.payload.plain_json()).unwrap()
+    };
+    let gone: Vec<_> =
+        read.messages.iter().map(text).map(|event| (event["kind"].clone(), event["process"].clone())).collect();
+    assert_eq!(gone, ["a-1", "b-2"].map(|name| ("process_gone".into(), name.into())));
+    assert!(edges.iter().all(|edge| edge.events.0.as_ref().unwrap().queue.counts() == Default::default()), "no gap");
 }
 
 #[test]

@@ -1,13 +1,19 @@
-//! The task that writes events to the bus.
+//! The tasks that write events to the bus.
 
 use std::time::Duration;
 
 use shared::{
-    live::bus::{Bus, BusError, IdempotencyKey, Publication},
-    pure::{Draft, EventName, Payload},
+    live::{
+        bus::{Bus, BusError, IdempotencyKey, Publication},
+        clock::wall_clock,
+    },
+    pure::{Draft, EventKind, EventName, Payload},
 };
 
-use super::{Inner, entry::Entry};
+use super::{
+    Inner,
+    entry::{Entry, What},
+};
 
 /// The pauses between attempts to write.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -27,18 +33,42 @@ pub(super) async fn run(feed: &Inner, bus: &dyn Bus, is_shared: bool) {
         number += 1;
         let key =
             is_shared.then(|| IdempotencyKey { scope: format!("events:{}", feed.process), key: number.to_string() });
-        publish(feed, bus, &entries, key).await;
+        publish(feed, bus, &entries, key, None).await;
         if is_shared {
             feed.queue.gather(PACE).await;
         }
     }
 }
 
-async fn publish(feed: &Inner, bus: &dyn Bus, entries: &[Entry], key: Option<IdempotencyKey>) {
-    let drafts: Vec<_> = entries.iter().filter_map(|entry| draft(feed, entry)).collect();
+/// Writes that other processes are gone, for as long as there are any. All that notice it use the same key, so it is written once.
+pub(super) async fn run_gone(feed: &Inner, bus: &dyn Bus) {
+    let Some(mut gone) = bus.gone().filter(|_| feed.kinds.has(EventKind::ProcessGone)) else { return };
+    while let Some(name) = gone.recv().await {
+        write_gone(feed, bus, name).await;
+    }
+}
+
+pub(super) async fn write_gone(feed: &Inner, bus: &dyn Bus, name: String) {
+    log::warn!("the process {name} is not heard any more: its connections have ended, or it cannot reach the bus");
+    let key = IdempotencyKey { scope: "events:gone".to_owned(), key: name.clone() };
+    let entry = |time| Entry { time, kind: Some(EventKind::ProcessGone), what: What::Process(name.clone()) };
+    // It is the same publication for the key, although each process notices it at another time.
+    let original = draft(feed, bus, &entry(0)).map(|draft| vec![draft]);
+    publish(feed, bus, &[entry(wall_clock())], Some(key), original).await;
+}
+
+async fn publish(
+    feed: &Inner,
+    bus: &dyn Bus,
+    entries: &[Entry],
+    key: Option<IdempotencyKey>,
+    original: Option<Vec<Draft>>,
+) {
+    let drafts: Vec<_> = entries.iter().filter_map(|entry| draft(feed, bus, entry)).collect();
     let mut pause = PAUSE;
     loop {
-        let error = match bus.publish(Publication::new(drafts.clone()).with_key(key.clone())).await {
+        let publication = Publication { original: original.clone(), ..Publication::new(drafts.clone()) };
+        let error = match bus.publish(publication.with_key(key.clone())).await {
             Ok(_) => return,
             Err(error) => error,
         };
@@ -58,8 +88,8 @@ async fn publish(feed: &Inner, bus: &dyn Bus, entries: &[Entry], key: Option<Ide
     }
 }
 
-fn draft(feed: &Inner, entry: &Entry) -> Option<Draft> {
+fn draft(feed: &Inner, bus: &dyn Bus, entry: &Entry) -> Option<Draft> {
     let event = EventName::from_log(entry.event_name()).ok()?;
-    let payload = Payload::from_log(feed.json(entry).as_bytes(), Vec::new()).ok()?;
+    let payload = Payload::from_log(entry.json(bus.process().unwrap_or(&feed.process)).as_bytes(), Vec::new()).ok()?;
     Some(Draft::new(feed.channel.clone(), payload).event(event))
 }

@@ -133,7 +133,7 @@ settings! {
         SOCKET_RATE "N" "1000" "Socket.IO packets, or frames of a WebSocket, per second of one client"
     }
     "Events for backends" {
-        EVENTS "KIND,…" "none" "Kinds of events that are written to the channel $events: all, none, or some of connected, disconnected, subscribed, unsubscribed, channel_occupied, channel_vacated, member_added, member_removed, client_event, api_write"
+        EVENTS "KIND,…" "none" "Kinds of events that are written to the channel $events: all, none, or some of connected, disconnected, subscribed, unsubscribed, channel_occupied, channel_vacated, member_added, member_removed, client_event, api_write, process_gone"
         EVENTS_BYTES "SIZE" "auto" "Memory for the events of $events, apart from that for other channels; auto: 1/64 of the memory, at most 32MiB (0 = no limit)"
         EVENTS_RATE "N" "1000" "Events per second of one process; events above the rate are counted in a gap (0 = no limit)"
     }

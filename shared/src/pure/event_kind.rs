@@ -25,11 +25,13 @@ pub enum EventKind {
     ClientEvent,
     /// A backend has written through `/v1`.
     ApiWrite,
+    /// Another process is not heard any more, and has not reported the ends of its connections.
+    ProcessGone,
 }
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Connected,
         Self::Disconnected,
         Self::Subscribed,
@@ -40,6 +42,7 @@ impl EventKind {
         Self::MemberRemoved,
         Self::ClientEvent,
         Self::ApiWrite,
+        Self::ProcessGone,
     ];
 
     /// The name, in settings and on the wire.
@@ -56,6 +59,7 @@ impl EventKind {
             Self::MemberRemoved => "member_removed",
             Self::ClientEvent => "client_event",
             Self::ApiWrite => "api_write",
+            Self::ProcessGone => "process_gone",
         }
     }
 

@@ -287,6 +287,11 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
         None
     }
 
+    /// The names of other processes that are not heard any more and have not said that they end; `None` if there are no others, or it is taken.
+    fn gone(&self) -> Option<mpsc::UnboundedReceiver<String>> {
+        None
+    }
+
     /// The time of day by the clock that all processes share, by which records end.
     fn time(&self) -> SystemTime {
         SystemTime::now()

@@ -304,6 +304,10 @@ impl Bus for RedisBus {
         self.shared.peers.questions()
     }
 
+    fn gone(&self) -> Option<mpsc::UnboundedReceiver<String>> {
+        self.shared.peers.gone()
+    }
+
     fn time(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis(self.shared.now().time_ms)
     }

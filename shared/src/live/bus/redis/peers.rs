@@ -9,6 +9,7 @@
 //!
 //! This has a connection of its own, which subscribes. When it breaks, messages are still published and read.
 
+mod asking;
 mod notice;
 
 use std::{
@@ -28,7 +29,10 @@ use tokio::{
     time::{Instant, interval, sleep, sleep_until, timeout},
 };
 
-use self::notice::Notice;
+use self::{
+    asking::{Asking, Open},
+    notice::Notice,
+};
 use super::{
     Connection, Shared,
     error::{LinkError, PATIENCE},
@@ -60,6 +64,8 @@ pub(super) struct Peers {
     incoming: Mutex<Option<mpsc::Receiver<Question>>>,
     /// Notified when somebody takes the questions.
     is_served: Notify,
+    gone: mpsc::UnboundedSender<String>,
+    of_gone: Mutex<Option<mpsc::UnboundedReceiver<String>>>,
 }
 
 #[derive(Default)]
@@ -70,31 +76,11 @@ struct Table {
     joined: Option<Instant>,
     /// Why not, if Redis rejects a command.
     refused: Option<String>,
-    /// When each of the others was heard last.
+    /// When each of the others was heard last, and when this process heard itself.
     known: HashMap<String, Instant>,
+    own: Option<Instant>,
     open: HashMap<u64, Open>,
     last_question: u64,
-}
-
-/// A question that waits for answers.
-struct Open {
-    waiting: HashSet<String>,
-    answers: Vec<(String, Bytes)>,
-    /// Whether nothing more is needed after an answer.
-    is_enough: fn(&[u8]) -> bool,
-    done: Option<oneshot::Sender<()>>,
-}
-
-impl Open {
-    fn end_if_complete(&mut self) {
-        let is_answered = self.answers.last().is_some_and(|(_, answer)| (self.is_enough)(answer));
-        if (self.waiting.is_empty() || is_answered)
-            && let Some(done) = self.done.take()
-        {
-            // The asker may have stopped waiting.
-            let _ = done.send(());
-        }
-    }
 }
 
 impl Peers {
@@ -126,6 +112,11 @@ impl Peers {
         taken
     }
 
+    /// See [`Bus::gone`](crate::live::bus::Bus::gone).
+    pub(super) fn gone(&self) -> Option<mpsc::UnboundedReceiver<String>> {
+        self.of_gone.lock().take()
+    }
+
     /// The command that Redis rejects, with the reason.
     pub(super) fn refused(&self) -> Option<String> {
         self.table.lock().refused.clone()
@@ -148,8 +139,7 @@ impl Peers {
                 }
                 return Replies { answers: Vec::new(), missing };
             };
-            table.forget_absent();
-            let waiting: HashSet<_> = table.known.keys().cloned().collect();
+            let waiting: HashSet<_> = table.present().cloned().collect();
             let is_alone = waiting.is_empty();
             table.last_question += 1;
             let number = table.last_question;
@@ -193,10 +183,11 @@ impl Peers {
             | Notice::Ask(name, _)
             | Notice::Answer(name, _) => name,
         };
+        let mut table = self.table.lock();
         if name == self.name() {
+            table.own = Some(Instant::now());
             return;
         }
-        let mut table = self.table.lock();
         if matches!(notice, Notice::Bye(_)) {
             table.known.remove(name);
             for open in table.open.values_mut() {
@@ -249,6 +240,7 @@ impl Peers {
 impl Default for Peers {
     fn default() -> Self {
         let (questions, incoming) = mpsc::channel(MAX_QUESTIONS);
+        let (gone, of_gone) = mpsc::unbounded_channel();
         Self {
             name: OnceLock::new(),
             channel: OnceLock::new(),
@@ -256,6 +248,8 @@ impl Default for Peers {
             questions,
             incoming: Mutex::new(Some(incoming)),
             is_served: Notify::new(),
+            gone,
+            of_gone: Mutex::new(Some(of_gone)),
         }
     }
 }
@@ -267,31 +261,18 @@ impl fmt::Debug for Peers {
 }
 
 impl Table {
-    fn forget_absent(&mut self) {
-        self.known.retain(|_, heard| heard.elapsed() < ABSENT_AFTER);
+    /// The others that were heard lately.
+    fn present(&self) -> impl Iterator<Item = &String> {
+        self.known.iter().filter(|(_, heard)| heard.elapsed() < ABSENT_AFTER).map(|(name, _)| name)
     }
-}
 
-/// Closes a question.
-struct Asking<'a> {
-    peers: &'a Peers,
-    number: u64,
-}
-
-impl Asking<'_> {
-    fn end(self) -> Replies {
-        let Some(Open { waiting, answers, .. }) = self.peers.table.lock().open.remove(&self.number) else {
-            return Replies::default();
-        };
-        let mut missing: Vec<_> = waiting.into_iter().collect();
-        missing.sort_unstable();
-        Replies { answers, missing }
-    }
-}
-
-impl Drop for Asking<'_> {
-    fn drop(&mut self) {
-        self.peers.table.lock().open.remove(&self.number);
+    /// Forgets the others that have ended without a word. While this process does not hear itself, it may have been suspended, and says nothing of
+    /// others.
+    fn take_absent(&mut self) -> Vec<String> {
+        if self.own.is_none_or(|heard| heard.elapsed() >= 2 * PERIOD) {
+            return Vec::new();
+        }
+        self.known.extract_if(|_, heard| heard.elapsed() >= ABSENT_AFTER).map(|(name, _)| name).collect()
     }
 }
 
@@ -370,7 +351,8 @@ async fn take_part(shared: &Shared, connector: &Connector, own: &Connection) -> 
             clock.tick().await;
             let connection = {
                 let mut table = peers.table.lock();
-                table.forget_absent();
+                // Nobody takes them if there is no event feed.
+                table.take_absent().into_iter().for_each(|name| drop(peers.gone.send(name)));
                 table.connection.clone()
             };
             // It has said that it ends.
@@ -384,4 +366,27 @@ async fn take_part(shared: &Shared, connector: &Connector, own: &Connection) -> 
         error = listen => error,
         error = beat => error,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_is_not_heard_is_absent_if_this_one_hears_itself() {
+        let peers = Arc::<Peers>::default();
+        let hear = |name: &str| peers.receive(format!("here {name}").as_bytes());
+        let absent = || peers.table.lock().take_absent();
+        for name in ["a", "b", "c"] {
+            hear(name);
+        }
+        tokio::time::advance(ABSENT_AFTER).await;
+        assert!(absent().is_empty(), "this process has heard nothing at all");
+        hear(peers.name());
+        hear("b");
+        peers.receive(b"bye c");
+        assert_eq!(absent(), ["a"], "one that ends says so");
+        assert_eq!(peers.table.lock().present().collect::<Vec<_>>(), ["b"]);
+        assert!(absent().is_empty(), "once");
+    }
 }

@@ -54,7 +54,7 @@ async fn every_other_process_answers() {
     assert_eq!(asked(&one, 1).await.answers, expected[1..]);
 }
 
-/// One that ended without a word is missing, and then forgotten.
+/// One that ended without a word is missing, and then forgotten and reported.
 #[tokio::test]
 async fn a_process_that_does_not_answer_is_missing() {
     let server = Server::start().await;
@@ -63,12 +63,14 @@ async fn a_process_that_does_not_answer_is_missing() {
     answer_all(&other);
     asked(&one, 1).await;
     let name = other.process().unwrap().to_owned();
+    let mut gone = one.gone().unwrap();
     drop(other);
     let began = Instant::now();
-    assert_eq!(one.ask("why".into()).await, Replies { answers: Vec::new(), missing: vec![name] });
+    assert_eq!(one.ask("why".into()).await, Replies { answers: Vec::new(), missing: vec![name.clone()] });
     while one.ask("why".into()).await != Replies::default() {
         assert!(began.elapsed() < Duration::from_secs(10), "it is still expected");
     }
+    assert_eq!(tokio::time::timeout(PATIENCE, gone.recv()).await.unwrap(), Some(name));
 }
 
 /// Who looks for the process that has something does not wait for those that do not answer.
