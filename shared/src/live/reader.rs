@@ -155,7 +155,7 @@ impl Reader {
             }
             (Since::After(cursor), _)
                 if cursor > state.head
-                    || (cursor.is_issued() && (cursor < state.floor || !self.log.can_have_issued(cursor))) =>
+                    || (cursor.is_issued() && (self.is_before(cursor, state) || !self.log.can_have_issued(cursor))) =>
             {
                 self.cursor = Cursor::ZERO;
                 self.opening = Some(Opening::Foreign(cursor));
@@ -172,6 +172,13 @@ impl Reader {
             self.cursor = cursor;
         }
         self.client = self.cursor;
+    }
+
+    /// Whether `cursor` is from before what the log knows of its channels: of a stream it knows everything.
+    fn is_before(&self, cursor: Cursor, state: &State) -> bool {
+        let is_stream = |subscription: &Subscription| subscription.channel.is_stream();
+        let others = self.matching.is_some() || self.subscriptions.is_empty();
+        cursor < state.floor && (others || !self.subscriptions.iter().all(is_stream))
     }
 
     /// Sets the cursor that the client last received from another reader: it becomes `requested` of the next gap.

@@ -36,6 +36,9 @@ pub const BUS_RIGHTS: &[&str] = &[
     "+xtrim",
     "+xdel",
     "+xinfo|stream",
+    "+unlink",
+    "+pexpire",
+    "+persist",
     "+publish",
     "+subscribe",
 ];

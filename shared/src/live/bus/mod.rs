@@ -142,7 +142,7 @@ pub const MAX_MESSAGES: usize = 140_000;
 pub const MAX_BYTES: usize = 256 * 1024 * 1024;
 
 /// The message of a bus without streams.
-const NO_STREAMS: &str = "this bus has no streams yet; TRIDENT_BUS=memory and TRIDENT_BUS=file:DIRECTORY have";
+const NO_STREAMS: &str = "this bus has no streams";
 
 /// Why a publication failed. Nothing was added, except with [`BusError::Unknown`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,7 +2,7 @@
 //!
 //! Publishing: [`RedisBus::publish`] → a queue bounded in bytes → [`publisher`], which sends everything in the queue with one script →
 //! Redis → the ids. Reading: Redis → [`tail`] → the log → readers, on all processes alike. [`link`] connects, checks the stream, runs both,
-//! and reconnects with growing pauses when anything breaks. [`purge`] removes the messages of a channel. [`pulse`] checks once a second whether the stream still exists, and trims it.
+//! and reconnects with growing pauses when anything breaks. [`streams`] has the operations on streams. [`purge`] removes the messages of a channel. [`pulse`] checks once a second whether the stream still exists, and trims it.
 //!
 //! No reader ever waits for Redis. While it is unavailable, publications are rejected, the log stays as it is, and cursors that only
 //! another process can know are not decided. See `docs/decisions/0020-redis-bus.md`.
@@ -20,14 +20,14 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use tokio::{
-    sync::{Notify, Semaphore, mpsc, oneshot, watch},
+    sync::{Notify, Semaphore, mpsc, watch},
     task::AbortHandle,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout},
 };
 
 use super::{
-    Answer, Bus, BusError, IdempotencyKey, LEASE_HANDOFF_TTL, Lease, MAX_BYTES, MAX_MESSAGES, Publication, Published,
-    Question, Record, Replies, Stored,
+    Answer, Bus, BusError, IdempotencyKey, LEASE_HANDOFF_TTL, Lease, Publication, Published, Question, Record, Replies,
+    Stored,
 };
 use crate::{
     live::{
@@ -35,7 +35,10 @@ use crate::{
         degraded::Degradation,
         log::{Limits, Log},
     },
-    pure::{ChannelName, Cursor, Draft, Message},
+    pure::{
+        ChannelName, Cursor, Draft,
+        stream::{StreamInfo, StreamOp, StreamReply},
+    },
     throttle::Throttle,
 };
 
@@ -45,14 +48,17 @@ mod error;
 mod health;
 mod ledger;
 mod link;
+mod page;
 mod peers;
 mod publisher;
+mod publishing;
 mod pulse;
 mod purge;
 mod records;
 mod scripts;
 mod state;
 mod stream;
+mod streams;
 mod tail;
 
 use clock::{BusClock, WallClock};
@@ -60,14 +66,14 @@ use health::Health;
 use link::Link;
 use peers::Peers;
 use publisher::Job;
+use publishing::ROOM_KIB;
 use scripts::Scripts;
+use streams::Streams;
 
 /// A publication is answered within this time: with its ids, or with an error.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait for a client's cursor that is ahead of the log, before its reader is opened anyway.
 const WAIT_FOR_TIMEOUT: Duration = Duration::from_secs(2);
-/// Limit of publications that wait for Redis, in KiB. Beyond, publishers wait, and are then rejected.
-const ROOM_KIB: usize = 32 * 1024;
 /// Bytes of Redis' memory for idempotency keys and their answers, by default. Rejecting a key is safe; forgetting one early is not.
 const KEY_BYTES: usize = 64 * 1024 * 1024;
 
@@ -102,6 +108,7 @@ struct Shared {
     /// Bytes of Redis' memory that idempotency keys may take.
     key_bytes: AtomicUsize,
     peers: Arc<Peers>,
+    streams: Streams,
     stored: mpsc::UnboundedSender<Stored>,
     is_stored_taken: AtomicBool,
 }
@@ -161,7 +168,7 @@ impl RedisBus {
 
     /// As [`open`](Self::open), on a host whose clock is `clock`.
     fn with_clock(url: &str, authorities: Option<&[u8]>, limits: Limits, clock: WallClock) -> Result<Self, BusError> {
-        let log = Arc::new(Log::unfilled(limits));
+        let log = Arc::new(Log::unfilled(limits).with_stored_streams());
         let (stored, stored_receiver) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             phase: Mutex::new(Phase::Disconnected("not connected to Redis yet".into())),
@@ -174,6 +181,7 @@ impl RedisBus {
             warnings: Mutex::new(Throttle::new(Duration::from_secs(1))),
             key_bytes: AtomicUsize::new(KEY_BYTES),
             peers: Arc::default(),
+            streams: Streams::default(),
             stored,
             is_stored_taken: AtomicBool::new(false),
         });
@@ -198,45 +206,6 @@ impl RedisBus {
         self.shared.key_bytes.store(most, Ordering::Relaxed);
         self
     }
-
-    async fn publish_within(&self, publication: Publication) -> Result<Published, BusError> {
-        if publication.drafts.is_empty() {
-            return Ok(Published::default());
-        }
-        let bytes: usize = publication.drafts.iter().map(|draft| draft.payload.len()).sum();
-        if publication.drafts.len() > MAX_MESSAGES || bytes > MAX_BYTES {
-            return Err(BusError::TooLarge);
-        }
-        self.shared.connection()?;
-        let deadline = Instant::now() + PUBLISH_TIMEOUT;
-        let unavailable = |why: &str| BusError::Unavailable(why.into());
-        let wanted = u32::try_from(room(&publication).min(ROOM_KIB)).unwrap_or(u32::MAX);
-        let permit = timeout_at(deadline, self.room.clone().acquire_many_owned(wanted)).await;
-        let Ok(Ok(permit)) = permit else { return Err(unavailable("Redis cannot keep up: the publish queue is full")) };
-        let (reply, mut replied) = oneshot::channel();
-        let is_sent = Arc::new(AtomicBool::new(false));
-        let job = Job { publication, reply, is_sent: is_sent.clone(), _permit: permit };
-        self.jobs.send(job).map_err(|_| unavailable("the connection to Redis has ended"))?;
-        let why = match timeout_at(deadline, &mut replied).await {
-            Ok(Ok(answer)) => return answer,
-            Ok(Err(_)) => "the connection to Redis broke before its answer",
-            Err(_) => {
-                // In this order: what has not been sent by now will not be sent any more.
-                replied.close();
-                if let Ok(answer) = replied.try_recv() {
-                    return answer;
-                }
-                "Redis did not answer in time"
-            }
-        };
-        Err(if is_sent.load(Ordering::SeqCst) { BusError::Unknown(why.into()) } else { unavailable(why) })
-    }
-}
-
-/// The size of a publication in the queue, in KiB.
-fn room(publication: &Publication) -> usize {
-    let bytes: usize = publication.drafts.iter().map(|draft| Message::OVERHEAD + draft.payload.len()).sum();
-    bytes.div_ceil(1024)
 }
 
 impl Bus for RedisBus {
@@ -286,6 +255,14 @@ impl Bus for RedisBus {
             self.ready()?;
             purge::purge(&self.log, &self.shared, channel).await
         })
+    }
+
+    fn stream(&self, op: StreamOp) -> Answer<'_, Result<StreamReply, BusError>> {
+        Box::pin(self.change_stream(op))
+    }
+
+    fn stream_info(&self, channel: &ChannelName, renews: bool) -> Result<StreamInfo, BusError> {
+        self.log.stream_info(channel, renews, self.shared.now()).map_err(BusError::Stream)
     }
 
     fn degraded(&self) -> Vec<Degradation> {

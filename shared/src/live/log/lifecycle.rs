@@ -21,6 +21,7 @@ mod create;
 mod decide;
 mod fork;
 mod inherited;
+mod replace;
 mod saved;
 mod staged;
 

@@ -130,6 +130,17 @@ impl StreamRecord {
         }
     }
 
+    /// The same at `position`, for a bus that says where it is when it has stored it. A checkpoint stays where it is.
+    #[must_use]
+    pub fn placed_at(mut self, position: Cursor) -> Self {
+        match &mut self {
+            Self::Create(saved) => saved.state.create_at(position),
+            Self::Close { at, .. } | Self::End { at, .. } => *at = position,
+            Self::Append { .. } | Self::Purge { .. } | Self::Renew { .. } | Self::Saved(_) => {}
+        }
+        self
+    }
+
     /// As bytes, for a bus.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -186,6 +197,13 @@ mod tests {
             let bytes = record.encode();
             assert_eq!(StreamRecord::decode(&bytes), Some(record.clone()), "{}", String::from_utf8_lossy(&bytes));
             assert_eq!((record.channel(), record.position()), (&channel, position));
+            let placed = record.clone().placed_at(Cursor::new(at.ms, 20));
+            let expected = match record {
+                StreamRecord::Saved(_) => position,
+                StreamRecord::End { .. } => Some(Cursor::new(at.ms, 21)),
+                _ => position.map(|_| Cursor::new(at.ms, 20)),
+            };
+            assert_eq!(placed.position(), expected);
         }
         assert_eq!(StreamRecord::decode(b"{}"), None);
         assert_eq!(StreamRecord::decode(b""), None);

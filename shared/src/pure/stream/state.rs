@@ -66,6 +66,22 @@ impl SavedState {
         self.created
     }
 
+    /// The stream that it was forked from.
+    #[must_use]
+    pub fn fork(&self) -> Option<&Fork> {
+        self.asked.fork.as_ref()
+    }
+
+    /// The stream is created at `created`. One that begins with what it inherits keeps where that begins and ends.
+    pub(super) fn create_at(&mut self, created: Cursor) {
+        for position in [&mut self.start, &mut self.tail] {
+            if *position == self.created {
+                *position = created;
+            }
+        }
+        self.created = created;
+    }
+
     /// The newest position that it has: that of its creation, its last message or its closing.
     #[must_use]
     pub fn last(&self) -> Cursor {

@@ -3,14 +3,15 @@
 //! The field names are the same in nearly all entries, so that Redis stores them once for each node of the stream. All attachments share
 //! one field, each prefixed with its length (four bytes, little-endian), so that the number of fields is bounded whatever a client sends.
 //! An entry with the field `break` is not a message: it records that messages before it may be lost. One with the field `purge` is a record,
-//! too: the messages of the channel that it names are removed, up to the one with the id in its field `up_to`.
+//! too: the messages of the channel that it names are removed, up to the one with the id in its field `up_to`. One with the field `stream` is a
+//! [`StreamRecord`], whose position is the id of the entry; that of a creation has the token of the journal in the field `journal`.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::{Bytes, BytesMut};
 use redis::{Cmd, Value};
 
-use crate::pure::{ChannelName, Cursor, Draft, EventName, Payload};
+use crate::pure::{ChannelName, Cursor, Draft, EventName, Payload, stream::StreamRecord};
 
 /// An entry of the stream.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(super) enum What {
     Break,
     /// The messages of a channel up to a position are removed.
     Purge(ChannelName, Cursor),
+    /// A change of a stream; with the token of its journal if it is created.
+    Stream(Box<StreamRecord>, Option<String>),
     /// An invalid entry, with the problem.
     Strange(String),
 }
@@ -45,6 +48,21 @@ pub(super) fn write(call: &mut Cmd, draft: &Draft) {
     }
     if !attachments.is_empty() {
         call.arg(&join(attachments)[..]);
+    }
+}
+
+/// Writes the fields of `draft` as arguments of `call`, as the script stores them.
+pub(super) fn fields(call: &mut Cmd, draft: &Draft) {
+    call.arg("channel").arg(draft.channel.as_str()).arg("event").arg(draft.event.as_str());
+    call.arg("data").arg(draft.payload.placeholder_json());
+    for (field, name) in [("from", &draft.from), ("user", &draft.user)] {
+        if let Some(name) = name {
+            call.arg(field).arg(&**name);
+        }
+    }
+    let attachments = draft.payload.attachments();
+    if !attachments.is_empty() {
+        call.arg("attachments").arg(&join(attachments)[..]);
     }
 }
 
@@ -74,7 +92,7 @@ pub(super) fn read(value: Value) -> Option<Entry> {
     let [Value::BulkString(id), Value::Array(fields)] = <[Value; 2]>::try_from(entry).ok()? else { return None };
     let id = std::str::from_utf8(&id).ok()?.parse().ok()?;
     let digest = digest(&fields);
-    let what = what(fields).unwrap_or_else(What::Strange);
+    let what = what(fields, id).unwrap_or_else(What::Strange);
     Some(Entry { id, what, digest })
 }
 
@@ -89,9 +107,10 @@ pub(super) fn digest(fields: &[Value]) -> u64 {
     hasher.finish()
 }
 
-fn what(fields: Vec<Value>) -> Result<What, String> {
+fn what(fields: Vec<Value>, id: Cursor) -> Result<What, String> {
     let (mut channel, mut event, mut data, mut from, mut user, mut attachments) = (None, None, None, None, None, None);
     let (mut purged, mut up_to) = (None, None);
+    let (mut record, mut journal) = (None, None);
     let mut fields = fields.into_iter();
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
         let (Value::BulkString(name), Value::BulkString(value)) = (name, value) else {
@@ -107,12 +126,17 @@ fn what(fields: Vec<Value>) -> Result<What, String> {
             b"break" => return Ok(What::Break),
             b"purge" => purged = Some(text(value)?.parse().map_err(wrong)?),
             b"up_to" => up_to = Some(text(value)?.parse().map_err(wrong)?),
+            b"stream" => record = Some(StreamRecord::decode(&value).ok_or("not a record of a stream")?),
+            b"journal" => journal = Some(text(value)?),
             // Of a later version.
             _ => {}
         }
     }
     if let (Some(channel), Some(up_to)) = (purged, up_to) {
         return Ok(What::Purge(channel, up_to));
+    }
+    if let Some(record) = record {
+        return Ok(What::Stream(Box::new(record.placed_at(id)), journal));
     }
     let data = data.ok_or("no field `data`")?;
     let payload = Payload::from_log(&data, attachments.unwrap_or_default()).map_err(wrong)?;

@@ -24,6 +24,7 @@ use super::{
     pulse, records,
     scripts::{self, BREAK, EDGE, PURGED, STREAM, Scripts},
     stream::{self, Duplex, Impatient},
+    streams,
     tail::{BLOCK, Joined, Tail},
 };
 use crate::{
@@ -127,6 +128,7 @@ impl Link {
             end = self.tail.run(waiting, &connection, joined.last) => end,
             end = publisher::run(&connection, jobs, &self.shared) => end,
             end = pulse::run(&connection, self.limits.channel.age_ms, &self.log, &self.shared) => end,
+            never = streams::run(&self.log, &self.shared) => match never {},
             end = records::refresh(&connection, &self.shared) => end,
             never = peers::run(&self.shared, &self.connector, &connection) => match never {},
         }

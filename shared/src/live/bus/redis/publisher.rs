@@ -18,13 +18,16 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use super::{
     Connection, Shared, entry,
     error::{LinkError, is_fatal},
-    scripts::{self, KEY, KEYS, SCOPE, STREAM},
+    scripts::{self, KEY, KEYS, SCOPE, STREAM, STREAMS},
+    streams::Check,
 };
 use crate::{
     live::bus::{BusError, IDEMPOTENCY_TTL, IdempotencyKey, Publication, Published, digest::Digest, keys::Hash},
     pure::{Cursor, Draft},
 };
 
+/// The number of keys of the script before those of publications.
+const FIXED_KEYS: usize = 3;
 /// Maximum number of scripts in flight.
 const MAX_SCRIPTS_IN_FLIGHT: usize = 4;
 /// Maximum number of publications in one script, which blocks Redis while it runs.
@@ -38,10 +41,20 @@ pub(super) const MAX_SCRIPT_BYTES: usize = 256 * 1024;
 /// A publication, and the receiver of its ids.
 pub(super) struct Job {
     pub(super) publication: Publication,
-    pub(super) reply: oneshot::Sender<Result<Published, BusError>>,
+    /// The streams that it is published to, as the publisher knows them.
+    pub(super) checks: Vec<Check>,
+    pub(super) reply: oneshot::Sender<Result<Reply, BusError>>,
     /// Set before it is sent: from then on it is unknown whether it was added until Redis answers.
     pub(super) is_sent: Arc<AtomicBool>,
     pub(super) _permit: OwnedSemaphorePermit,
+}
+
+/// The answer to a publication.
+pub(super) enum Reply {
+    /// It was added, now or before.
+    Published(Published),
+    /// Nothing was added: a stream is not as the publisher knew it. What it did not know is in the log up to here.
+    Changed(Cursor, Publication),
 }
 
 impl Job {
@@ -106,19 +119,28 @@ async fn send(
     key_bytes: usize,
 ) -> (Vec<Job>, Result<Vec<String>, RedisError>) {
     let Connection { mut connection, scripts } = connection;
-    let mut keys = vec![STREAM.to_owned(), KEYS.to_owned()];
+    let mut keys = vec![STREAM.to_owned(), KEYS.to_owned(), STREAMS.to_owned()];
     keys.extend(batch.iter().filter_map(|job| job.publication.key.as_ref()).flat_map(|one| [key(one), scope(one)]));
+    let keyed = (keys.len() - FIXED_KEYS) / 2;
+    let journals = batch.iter().flat_map(|job| &job.checks);
+    keys.extend(journals.map(|check| scripts::journal_key(check.channel.as_str(), &check.token)));
     let mut call = scripts::call(&scripts.publish, &keys.iter().map(String::as_str).collect::<Vec<_>>());
     call.arg(u64::try_from(IDEMPOTENCY_TTL.as_millis()).unwrap_or(u64::MAX));
-    call.arg(key_bytes);
-    let mut keyed = 1;
-    for Job { publication, .. } in &batch {
+    call.arg(key_bytes).arg(keyed);
+    // The numbers of the next key and the next journal: the first is 1.
+    let (mut next_key, mut next_journal) = (FIXED_KEYS + 1, FIXED_KEYS + 2 * keyed + 1);
+    for Job { publication, checks, .. } in &batch {
+        let count = publication.drafts.len();
         if publication.key.is_some() {
-            keyed += 2;
             let original = publication.original.as_ref().unwrap_or(&publication.drafts);
-            call.arg(keyed).arg(publication.drafts.len()).arg(Digest::of(original).to_string());
+            call.arg(next_key).arg(count).arg(checks.len()).arg(Digest::of(original).to_string());
+            next_key += 2;
         } else {
-            call.arg(0).arg(publication.drafts.len());
+            call.arg(0).arg(count).arg(checks.len());
+        }
+        for check in checks {
+            call.arg(check.channel.as_str()).arg(check.base.to_string()).arg(next_journal);
+            next_journal += 1;
         }
         publication.drafts.iter().for_each(|draft| entry::write(&mut call, draft));
     }
@@ -173,14 +195,19 @@ const REFUSED_WHOLE: [&str; 14] = [
     "UNBLOCKED",
 ];
 
+/// The error of an operation whose script failed.
+pub(super) fn failure(error: &RedisError) -> BusError {
+    let was_refused = error.code().is_some_and(|code| REFUSED_WHOLE.contains(&code));
+    let failure = if was_refused { BusError::Unavailable } else { BusError::Unknown };
+    failure(error.to_string())
+}
+
 fn answer_all(batch: Vec<Job>, answer: Result<Vec<String>, RedisError>, shared: &Shared) -> Result<(), LinkError> {
     let answers = match answer {
         Ok(answers) if answers.len() == batch.len() => answers,
         Ok(_) => return Err(LinkError::Answer("publishing")),
         Err(error) => {
-            let was_refused = error.code().is_some_and(|code| REFUSED_WHOLE.contains(&code));
-            let refusal = if was_refused { BusError::Unavailable } else { BusError::Unknown };
-            batch.into_iter().for_each(|job| job.refuse(refusal(error.to_string())));
+            batch.into_iter().for_each(|job| job.refuse(failure(&error)));
             if is_fatal(&error) {
                 return Err(error.into());
             }
@@ -192,12 +219,17 @@ fn answer_all(batch: Vec<Job>, answer: Result<Vec<String>, RedisError>, shared: 
         if let Some(why) = answer.strip_prefix(['x', 'u']) {
             shared.warn(&format!("Redis rejects publications: {why}"));
         }
+        if let Some(last) = answer.strip_prefix('c') {
+            let last = last.parse().map_err(|_| LinkError::Answer("publishing"))?;
+            let _ = job.reply.send(Ok(Reply::Changed(last, job.publication)));
+            continue;
+        }
         let published = published(&answer).ok_or(LinkError::Answer("publishing"))?;
         if let Some(last) = published.as_ref().ok().and_then(|published| published.ids.last()) {
             let mut given = shared.given.lock();
             *given = (*given).max(*last);
         }
-        let _ = job.reply.send(published);
+        let _ = job.reply.send(published.map(Reply::Published));
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::{
     Connection, PUBLISH_TIMEOUT, Shared,
     scripts::{self, EDGE, PURGED, STREAM},
+    streams::{self, Site},
 };
 use crate::{
     live::{bus::BusError, log::Log},
@@ -27,7 +28,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// When Redis, or the log, does not get that far in time. The record may have been added; the purge can be repeated.
-pub(super) async fn purge(log: &Log, shared: &Arc<Shared>, channel: ChannelName) -> Result<Cursor, BusError> {
+pub(super) async fn purge(log: &Arc<Log>, shared: &Arc<Shared>, channel: ChannelName) -> Result<Cursor, BusError> {
     let deadline = Instant::now() + PUBLISH_TIMEOUT;
     let mut progress = shared.progress.subscribe();
     let late = |_| BusError::Unavailable("this process reads messages more slowly than they are published".to_owned());
@@ -38,6 +39,11 @@ pub(super) async fn purge(log: &Log, shared: &Arc<Shared>, channel: ChannelName)
     // This process owns the sender, so it is not dropped before the answer.
     let _ = timeout_at(deadline, progress.wait_for(is_current)).await.map_err(late)?;
     let head = log.head();
+    if let Some((id, newest)) = streams::purge_stream(Site { log, shared }, &channel).await? {
+        erase_later(shared, channel, newest);
+        let _ = timeout_at(deadline, progress.wait_for(|head| *head >= id)).await.map_err(late)?;
+        return Ok(head);
+    }
     // Also of messages that are not here any more: Redis may have them, or an earlier purge has not deleted all of them.
     let newest = log.latest(&channel, 1, head).pop().map(|newest| newest.id).or_else(|| log.dropped(&channel));
     let Some(newest) = newest else { return Ok(head) };
@@ -60,6 +66,11 @@ async fn record(shared: Arc<Shared>, channel: ChannelName, up_to: Cursor) -> Res
         .map_err(|_| BusError::Unavailable("invalid answer to the purge".to_owned()))?;
     tokio::spawn(erase(shared, channel, up_to));
     Ok(id)
+}
+
+/// Deletes the messages of `channel` up to `up_to` from the stream in the background, when the record is in it.
+pub(super) fn erase_later(shared: &Arc<Shared>, channel: ChannelName, up_to: Cursor) {
+    tokio::spawn(erase(shared.clone(), channel, up_to));
 }
 
 /// Deletes the messages of `channel` up to `up_to` from the stream, in slices: between them, Redis serves others.

@@ -30,6 +30,14 @@ pub(super) const SCRATCH: [&str; 3] =
 pub(super) const KEYS: &str = "{trident:log}:keys";
 /// The prefix of a scope's hash: the size of its idempotency keys in bytes.
 pub(super) const SCOPE: &str = "{trident:log}:keys:";
+/// The index of streams: what each has seen last.
+pub(super) const STREAMS: &str = "{trident:log}:streams";
+/// The records with which the journals of streams begin.
+pub(super) const STREAM_RECORDS: &str = "{trident:log}:streams:records";
+/// When streams were last read.
+pub(super) const STREAM_USES: &str = "{trident:log}:streams:uses";
+/// The prefix of the journal of a stream.
+pub(super) const JOURNAL: &str = "{trident:log}:stream:";
 /// The prefix of an idempotency key.
 pub(super) const KEY: &str = "{trident:log}:key:";
 
@@ -46,6 +54,7 @@ pub(super) struct Scripts {
     pub(super) forget: String,
     pub(super) keep: String,
     pub(super) record: String,
+    pub(super) stream: String,
 }
 
 impl Scripts {
@@ -63,12 +72,13 @@ impl Scripts {
             include_str!("scripts/forget.lua"),
             include_str!("scripts/keep.lua"),
             include_str!("scripts/record.lua"),
+            include_str!("scripts/stream.lua"),
         ] {
             pipeline.cmd("SCRIPT").arg("LOAD").arg(source);
         }
-        let (publish, join, pulse, lease, release, purge, erase, forget, keep, record) =
+        let (publish, join, pulse, lease, release, purge, erase, forget, keep, record, stream) =
             pipeline.query_async(connection).await?;
-        Ok(Self { publish, join, pulse, lease, release, purge, erase, forget, keep, record })
+        Ok(Self { publish, join, pulse, lease, release, purge, erase, forget, keep, record, stream })
     }
 }
 
@@ -80,6 +90,11 @@ pub(super) fn lease_key(name: &str) -> String {
 /// The key of what the holder of the lease of this name has stored.
 pub(super) fn state_key(name: &str) -> String {
     format!("{STATE}{name}")
+}
+
+/// The key of the journal with this token of a stream.
+pub(super) fn journal_key(channel: &str, token: &str) -> String {
+    format!("{JOURNAL}{token}:{channel}")
 }
 
 /// The call of a script by its digest, on `keys`.

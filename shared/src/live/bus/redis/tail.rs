@@ -13,21 +13,17 @@ use super::{
     entry::{self, Entry, What},
     error::LinkError,
     ledger::Ledger,
+    page::{FIRST_PAGE, next_page},
     scripts::{EDGE, STREAM},
+    streams::{self, Known, Loaded},
 };
 use crate::{
-    live::log::{Limits, Log},
-    pure::{Cursor, Message},
+    live::log::{Change, Limits, Log},
+    pure::{ChannelName, Cursor, Message, stream::StreamRecord},
 };
 
 /// How long Redis waits for a new entry before it answers without one.
 pub(super) const BLOCK: Duration = Duration::from_secs(1);
-/// Maximum number of entries in a page.
-const MAX_PAGE: usize = 512;
-/// The approximate size of a page in bytes, assuming the size of recent entries. At most [`MAX_PAGE`] times the largest entry.
-const PAGE_BYTES: usize = 1024 * 1024;
-/// Entries in the first page, when their size is unknown.
-const FIRST_PAGE: usize = 16;
 /// The overhead of an entry without a message in bytes.
 const BREAK_BYTES: usize = 64;
 
@@ -53,15 +49,12 @@ pub(super) struct Tail {
     floor: Cursor,
     /// The number of entries to request next.
     page: usize,
-}
-
-/// The number of entries to request after a page of `entries` entries and `bytes` bytes, which had requested `page`.
-fn next_page(page: usize, entries: usize, bytes: usize) -> usize {
-    if entries == 0 {
-        return page;
-    }
-    let fitting = PAGE_BYTES / (bytes / entries).max(1);
-    fitting.clamp(1, MAX_PAGE).min(page * 2)
+    /// Whether streams may have changed in a part of the stream that was not read: they have to be loaded.
+    has_missed: bool,
+    /// The log has all of what was loaded of streams when it is here.
+    loaded: Cursor,
+    /// The end of a stream that was read last: what it had in the log is removed with it.
+    ended: Option<Cursor>,
 }
 
 impl Tail {
@@ -69,7 +62,18 @@ impl Tail {
         // Events of the server take their own part, so that they leave as much to messages as before.
         let room = limits.total.map(|total| total.saturating_add(limits.server.unwrap_or_default()));
         let ledger = Ledger::new(room);
-        Self { log, shared, ledger, position: None, digest: None, floor: Cursor::ZERO, page: FIRST_PAGE }
+        Self {
+            log,
+            shared,
+            ledger,
+            position: None,
+            digest: None,
+            floor: Cursor::ZERO,
+            page: FIRST_PAGE,
+            has_missed: true,
+            loaded: Cursor::ZERO,
+            ended: None,
+        }
     }
 
     /// The last entry that has been read.
@@ -105,6 +109,7 @@ impl Tail {
         self.log.mark_lost_up_to(last);
         self.position = Some(last);
         self.digest = None;
+        self.has_missed = true;
     }
 
     /// Reads until the connection breaks. The log is ready when `last`, the newest entry at the beginning, has been read.
@@ -116,6 +121,9 @@ impl Tail {
     ) -> Result<Infallible, LinkError> {
         let mut is_ready = false;
         loop {
+            if self.has_missed {
+                self.load_streams(&connection).await?;
+            }
             let mut pipeline = redis::pipe();
             pipeline.cmd("XREAD").arg("COUNT").arg(self.page);
             // Before it is ready, it does not block: an answer shows that it has the permission to read.
@@ -133,7 +141,7 @@ impl Tail {
             }
             self.take(page, edge.and_then(|edge| edge.parse().ok()))?;
             self.shared.progress.send_replace(self.log.head());
-            if !is_ready && self.position() >= last {
+            if !is_ready && !self.has_missed && self.position() >= last.max(self.loaded) {
                 is_ready = true;
                 self.ready(commands);
             }
@@ -150,30 +158,60 @@ impl Tail {
         log::info!("log loaded up to {}: {} messages in {} channels", self.position(), stats.messages, stats.channels);
     }
 
-    /// Adds a page to the log. Entries before `edge` may have been trimmed before the page was read.
+    /// Replaces the streams by those that Redis has. What the log has of them up to then is part of it.
+    async fn load_streams(&mut self, connection: &MultiplexedConnection) -> Result<(), LinkError> {
+        let Loaded { streams, known, newest } = streams::load(connection).await?;
+        let mut held = self.shared.streams.known.lock();
+        self.log.replace_streams(streams, self.position(), self.shared.now());
+        *held = known;
+        self.loaded = newest;
+        self.has_missed = false;
+        Ok(())
+    }
+
+    /// Adds a page to the log, up to an entry after which streams have to be loaded. Entries before `edge` may have been trimmed before the page
+    /// was read.
     fn take(&mut self, page: Vec<Value>, edge: Option<Cursor>) -> Result<(), LinkError> {
-        let mut messages: Vec<Message> = Vec::with_capacity(page.len());
-        let (entries, mut total) = (page.len(), 0);
-        for (n, value) in page.into_iter().enumerate() {
+        let shared = self.shared.clone();
+        let mut known = shared.streams.known.lock();
+        let mut changes: Vec<Change> = Vec::with_capacity(page.len());
+        let (mut entries, mut total) = (0, 0);
+        for value in page {
             let Entry { id, what, digest } = entry::read(value).ok_or(LinkError::Answer("XREAD"))?;
-            if let (0, Some(edge)) = (n, edge) {
+            if let (0, Some(edge)) = (entries, edge) {
                 self.mark_lost_up_to(edge.min(id).before());
+                if self.has_missed {
+                    return Ok(());
+                }
             }
+            entries += 1;
             let bytes = match what {
                 What::Message(draft) => {
                     let message = Message::new(id, draft);
                     let bytes = message.footprint();
-                    messages.push(message);
+                    let channel = &message.draft.channel;
+                    if !known.is_loaded(channel, id) {
+                        known.message(channel, id);
+                        changes.push(Change::Message(message));
+                    }
                     bytes
                 }
                 What::Break => {
-                    self.append(mem::take(&mut messages))?;
+                    self.apply(mem::take(&mut changes))?;
                     self.mark_lost_up_to(id);
                     BREAK_BYTES
                 }
                 What::Purge(channel, up_to) => {
-                    self.append(mem::take(&mut messages))?;
-                    self.log.purge_placed(&channel, up_to, id).map_err(|_| LinkError::Shortened)?;
+                    self.apply(mem::take(&mut changes))?;
+                    if !known.is_loaded(&channel, id) && self.ended != Some(up_to) {
+                        self.purge(&mut known, channel, up_to, id)?;
+                    }
+                    BREAK_BYTES
+                }
+                What::Stream(record, token) => {
+                    if !known.is_loaded(record.channel(), id) {
+                        self.add_record(&mut known, &record, id, token, &mut changes)?;
+                    }
                     BREAK_BYTES
                 }
                 What::Strange(wrong) => {
@@ -184,16 +222,64 @@ impl Tail {
             total += bytes;
             self.ledger.add(id, bytes);
             (self.position, self.digest) = (Some(id), Some(digest));
+            if self.has_missed {
+                break;
+            }
         }
-        self.append(messages)?;
+        self.apply(changes)?;
+        // Also past entries that are no messages.
+        self.log.continue_after(self.position());
         self.page = next_page(self.page, entries, total);
         *self.shared.needed.lock() = self.ledger.edge();
         Ok(())
     }
 
-    fn append(&self, messages: Vec<Message>) -> Result<(), LinkError> {
+    fn purge(&self, known: &mut Known, channel: ChannelName, up_to: Cursor, id: Cursor) -> Result<(), LinkError> {
+        if !self.log.has_stream(&channel) {
+            return self.log.purge_placed(&channel, up_to, id).map_err(|_| LinkError::Shortened);
+        }
+        known.purge(&channel, id);
+        self.apply(vec![Change::stream(StreamRecord::Purge { channel, up_to })])
+    }
+
+    /// Adds a record to `changes`, which are applied first if it depends on them.
+    fn add_record(
+        &mut self,
+        known: &mut Known,
+        record: &StreamRecord,
+        id: Cursor,
+        token: Option<String>,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), LinkError> {
+        let mut inherited = None;
+        match record {
+            StreamRecord::Create(saved) => {
+                self.apply(mem::take(changes))?;
+                // Published by a process that did not know of the creation yet.
+                self.log.purge_up_to(&saved.channel, id);
+                inherited = self.log.inherited_by(saved, self.shared.now()).map(Box::new);
+            }
+            StreamRecord::End { channel, at, .. } => {
+                self.apply(mem::take(changes))?;
+                self.ended = Some(*at);
+                if !self.log.has_stream(channel) {
+                    // Its creation is not in the log any more, and some of its messages may be.
+                    self.log.purge_up_to(channel, *at);
+                }
+            }
+            _ => {}
+        }
+        known.record(record, id, token);
+        changes.push(Change::Stream(Box::new(record.clone()), inherited));
+        Ok(())
+    }
+
+    fn apply(&self, changes: Vec<Change>) -> Result<(), LinkError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
         // Ids of one stream are ascending; otherwise this is not the stream that was joined.
-        self.log.append_placed(messages, self.shared.now()).map_err(|_| LinkError::Shortened)
+        self.log.apply(changes, self.shared.now()).map_err(|_| LinkError::Shortened)
     }
 }
 
@@ -204,24 +290,5 @@ fn entries(answer: Value) -> Option<Vec<Value>> {
     match stream.pop() {
         Some(Value::Array(entries)) => Some(entries),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Case 8.1: pages are measured in bytes, not in entries.
-    #[test]
-    fn pages_are_as_large_as_their_bytes_allow() {
-        let mut page = FIRST_PAGE;
-        for _ in 0..6 {
-            page = next_page(page, page, page * 100);
-        }
-        assert_eq!(page, MAX_PAGE, "small entries come many at a time");
-        assert_eq!(next_page(page, page, page * 64 * 1024), 16, "large ones few");
-        assert_eq!(next_page(16, 16, 16 * 4 * PAGE_BYTES), 1, "and the largest alone");
-        assert_eq!(next_page(1, 1, 100), 2, "it grows step by step");
-        assert_eq!(next_page(7, 0, 0), 7, "nothing says nothing");
     }
 }

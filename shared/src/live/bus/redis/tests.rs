@@ -20,6 +20,7 @@ mod proxy;
 mod purges;
 mod rights;
 mod sizes;
+mod streams;
 
 use crate::testing::redis::Server;
 
@@ -90,6 +91,7 @@ async fn take(reader: &mut Reader, count: usize) -> (Vec<Cursor>, bool) {
 async fn keeps_the_contract() {
     let server = Server::start().await;
     contract::suite(|| async { Arc::new(connect(&server.url()).await) as Arc<dyn Bus> }).await;
+    contract::streams(Arc::new(connect(&server.url()).await)).await;
 }
 
 #[tokio::test]

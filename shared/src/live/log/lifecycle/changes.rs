@@ -174,7 +174,7 @@ impl Writer {
     }
 
     /// Counts out what was the history of a stream.
-    fn take_messages(&mut self, channel: &Channel, history: History) {
+    pub(super) fn take_messages(&mut self, channel: &Channel, history: History) {
         self.bytes -= history.bytes();
         self.pool_mut(Kind::Stream).messages -= history.len();
         if let Some(entry) = self.streams.entries.get_mut(&channel.name) {

@@ -63,6 +63,19 @@ impl Log {
         now: Moment,
     ) -> Vec<(ChannelName, Cursor)> {
         let mut writer = self.writer.lock();
+        let incomplete = self.restore_all(&mut writer, streams, oldest, now);
+        self.unlock(writer, &[]);
+        incomplete
+    }
+
+    /// The same under the lock of the writer.
+    pub(super) fn restore_all(
+        &self,
+        writer: &mut Writer,
+        streams: Vec<Stored>,
+        oldest: Cursor,
+        now: Moment,
+    ) -> Vec<(ChannelName, Cursor)> {
         let mut incomplete = Vec::new();
         let names: Vec<ChannelName> = streams.iter().map(|stored| stored.saved.channel.clone()).collect();
         for Stored { mut saved, messages } in streams {
@@ -84,7 +97,7 @@ impl Log {
             }
             writer.add_stream(&saved, History::default(), 0, now);
             for message in messages {
-                self.add_stored(&mut writer, message, now);
+                self.add_stored(writer, message, now);
             }
         }
         names.iter().for_each(|name| writer.count_fork(name));
@@ -92,7 +105,6 @@ impl Log {
             writer.streams.entries.iter().filter(|(_, entry)| entry.channel.is_none() && entry.forks == 0);
         let unforgotten: Vec<ChannelName> = unforgotten.map(|(name, _)| name.clone()).collect();
         writer.streams.unforgotten.extend(unforgotten);
-        self.unlock(writer, &[]);
         incomplete
     }
 
@@ -250,7 +262,7 @@ impl Entry {
         }
     }
 
-    fn save(&self, name: &ChannelName, now: Moment) -> SavedStream {
+    pub(super) fn save(&self, name: &ChannelName, now: Moment) -> SavedStream {
         let history = self.channel.as_ref().map(|channel| channel.history.lock());
         let copied = history.as_ref().and_then(|history| history.copied());
         SavedStream {

@@ -1,16 +1,18 @@
 -- Adds publications to the stream, each whole; one whose key is remembered adds nothing, and gets its first answer if it
 -- is the same publication.
 --
--- KEYS: the stream, what keys take of memory, then of each publication that has one its key, and what the keys of its scope take.
--- ARGV: for how many milliseconds a key is remembered, and how many bytes keys may take; then for each publication the
---   number of its key in KEYS (0: none)
---   and of its messages, with a key the digest of them all (32 digits), and for each message its kind, channel, event and data, and what
+-- KEYS: the stream, what keys take of memory, the index of streams, then of each publication that has one its key, and what the keys of its
+--   scope take, and the journals of the streams that it is published to.
+-- ARGV: for how many milliseconds a key is remembered, how many bytes keys may take, and how many publications have one; then for each
+--   publication the number of its key in KEYS (0: none), of its messages, and of its channels that are streams, with a key the digest of all
+--   messages (32 digits), for each stream its channel, the id of the last operation that changed what may be published, and the number of its
+--   journal in KEYS, and for each message its kind, channel, event and data, and what
 --   the kind says, which is a sum: 1 the name of who sent it, 4 the user of its token, 2 attachments, in this order.
 -- Answers a text for each publication: `n` or, for a repeated one, `r`, then the ids with a space between; `o`: the key
 --   was used for other messages; `k` and milliseconds: there is no room for its key before
 --   that, since a scope may take as much as it leaves free; `x` and why: refused, nothing was added; `u` and why:
---   some of it may have been added.
-local stream, usage, lifetime, room, size = KEYS[1], KEYS[2], tonumber(ARGV[1]), tonumber(ARGV[2]), #ARGV
+--   some of it may have been added; `c` and the newest id: nothing was added, since a stream is not as the publisher knew it.
+local stream, usage, index, lifetime, room, size = KEYS[1], KEYS[2], KEYS[3], tonumber(ARGV[1]), tonumber(ARGV[2]), #ARGV
 local call, pcall, argv = redis.call, redis.pcall, ARGV
 -- The fields of each kind beside channel, event and data.
 local more = {
@@ -75,7 +77,7 @@ local function wait(of)
   end
   return (oldest + 1 - now) * slice + lifetime
 end
-if #KEYS > 2 then
+if ARGV[3] ~= '0' then
   local time, text = pcall('TIME'), pcall('GET', usage)
   no_keys = error_of(time) or error_of(text)
   if not no_keys then
@@ -85,20 +87,61 @@ if #KEYS > 2 then
   end
 end
 
-local answers, at = {}, 3
+-- The streams of the index, as far as they have been asked for: without any, one command says so.
+local has_streams, streams = nil, {}
+local function stream_of(channel)
+  if has_streams == nil then
+    has_streams = call('EXISTS', index) == 1
+  end
+  if not has_streams then
+    return nil
+  end
+  local known = streams[channel]
+  if known == nil then
+    local base, version, token, mark = string.match(call('HGET', index, channel) or '', '^(%S+) (%S+) %S+ (%S+)(.*)$')
+    -- The channel of a deleted one is one as any other.
+    known = base and mark == '' and { base = base, version = version, token = token } or false
+    streams[channel] = known
+  end
+  return known or nil
+end
+local function newest()
+  local info = call('XINFO', 'STREAM', stream)
+  for n = 1, #info, 2 do
+    if info[n] == 'last-generated-id' then
+      return info[n + 1]
+    end
+  end
+end
+
+local answers, at = {}, 4
 while at <= size do
-  local key, count = tonumber(argv[at]), tonumber(argv[at + 1])
-  at = at + 2
+  local key, count, checks = tonumber(argv[at]), tonumber(argv[at + 1]), tonumber(argv[at + 2])
+  at = at + 3
   local digest, answer
   if key > 0 then
     digest = argv[at]
     at = at + 1
+  end
+  local expected, journals, is_changed = {}, {}, false
+  for _ = 1, checks do
+    expected[argv[at]], journals[argv[at]] = argv[at + 1], KEYS[tonumber(argv[at + 2])]
+    at = at + 3
+  end
+  local message = at
+  for _ = 1, count do
+    local channel = argv[message + 1]
+    local known = stream_of(channel)
+    is_changed = is_changed or expected[channel] ~= (known and known.base)
+    message = message + 4 + #more[argv[message]]
+  end
+  if key > 0 then
     local given = no_keys and { err = no_keys } or pcall('GET', KEYS[key])
     if error_of(given) then
       answer = 'x' .. error_of(given)
     elseif given then
       answer = string.sub(given, 1, 32) == digest and 'r' .. string.sub(given, 33) or 'o'
-    else
+    elseif not is_changed then
       -- An id has 15 characters and more.
       local cost, name = overhead + #KEYS[key] + 32 + 18 * count, KEYS[key + 1]
       local of = scopes[name]
@@ -117,10 +160,14 @@ while at <= size do
       end
     end
   end
-  if answer then
-    for _ = 1, count do
-      at = at + 4 + #more[argv[at]]
+  if is_changed and not answer then
+    answer = call('EXISTS', stream) == 1 and 'c' .. newest() or nil
+    if not answer then
+      return redis.error_reply('GONE the stream is not there')
     end
+  end
+  if answer then
+    at = message
   else
     local placed = {}
     for n = 1, count do
@@ -132,7 +179,21 @@ while at <= size do
         return redis.error_reply('GONE the stream is not there')
       end
       placed[n] = id
-      at = at + 4 + #more[kind]
+      local channel, length = argv[at + 1], 4 + #more[kind]
+      if journals[channel] and not answer then
+        local fields = { 'channel', channel, 'event', argv[at + 2], 'data', argv[at + 3] }
+        for m, name in ipairs(more[kind]) do
+          fields[#fields + 1], fields[#fields + 2] = name, argv[at + 3 + m]
+        end
+        local known = streams[channel]
+        local kept = pcall('XADD', journals[channel], id, unpack(fields))
+        local indexed = not error_of(kept)
+          and pcall('HSET', index, channel, string.format('%s %s %s %s', known.base, known.version, id, known.token))
+        if error_of(kept) or error_of(indexed) then
+          answer = 'u' .. (error_of(kept) or error_of(indexed))
+        end
+      end
+      at = at + length
     end
     if not answer then
       local ids = table.concat(placed, ' ')

@@ -27,6 +27,7 @@ fn degraded(bus: &RedisBus, reason: &str) -> Option<String> {
 async fn the_rights_are_sufficient_for_the_contract() {
     let (server, url) = guarded(&[]).await;
     contract::suite(|| async { Arc::new(connect(&url).await) as Arc<dyn Bus> }).await;
+    contract::streams(Arc::new(connect(&url).await)).await;
     let bus = connect(&url).await;
     assert!(bus.lease("tick", Duration::from_secs(1)).await.is_some());
     bus.release("tick", bus.log().head()).await;
