@@ -1,5 +1,5 @@
-// Durable Streams, as its public conformance tests see it: all of them pass, and none is skipped but those of subscriptions. On the memory bus, on the
-// file bus, and on the file bus while the server is killed and started again between tests.
+// Durable Streams, as its public conformance tests see it: all of them pass, and none is skipped but those of subscriptions. On each bus,
+// and on the file bus while the server is killed and started again between tests.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -10,6 +10,7 @@ import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { freePort } from "../lib/process.js";
+import { startRedis } from "../lib/redis.js";
 import { startService } from "../lib/stack.js";
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
@@ -84,16 +85,22 @@ function random(seed) {
 
 // They mostly wait.
 describe("the public suite", { concurrency: true }, () => {
-  for (const [name, bus] of [
-    ["memory", () => "memory"],
-    ["file", () => `file:${path.join(folder, "log")}`],
+  for (const [name, open] of [
+    ["memory", () => ({ url: "memory" })],
+    ["file", () => ({ url: `file:${path.join(folder, "log")}` })],
+    ["Redis", startRedis],
   ]) {
     test(`all tests of the suite pass on the ${name} bus`, async () => {
-      const server = await startService("standalone", { ...SETTINGS, TRIDENT_BUS: bus() });
+      const bus = await open();
       try {
-        allPassed(await suite(server.base));
+        const server = await startService("standalone", { ...SETTINGS, TRIDENT_BUS: bus.url });
+        try {
+          allPassed(await suite(server.base));
+        } finally {
+          await server.stop();
+        }
       } finally {
-        await server.stop();
+        await bus.close?.();
       }
     });
   }

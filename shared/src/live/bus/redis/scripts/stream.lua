@@ -12,12 +12,14 @@
 --   `check`: nothing.
 --   `append`: the number of entries, and the entries, each with its kind: that of a message, with its fields, as for publications; `s` a record of a
 --     producer's append, `b` one that changes what the stream is, `r` another one.
---   `create`: the token, the record, the number of copies that the journal has to have, the source (empty: none), entries as for `append`.
+--   `create`: the token, the record, the id up to which the process has read the log, the number of copies that the journal has to have, the source
+--     (empty: none), entries as for `append`. A message of the channel after that id is a condition that is not met.
 --   `end`: the record, the record that is left of it (empty: nothing), the number of streams that are forgotten with it, each, and the one that
 --     has one fork less (empty: none).
 --   `renew`: the record, and when it was read.
 --   `purge`: the id of the newest message that is removed, the id up to which the record describes the stream, the record.
 -- Answers `=` and the ids of the entries; or `!` and the newest id of the log if a condition is not met: nothing was changed.
+local channel
 local log, index, records, uses, journal, edge, purged = unpack(KEYS)
 local call = redis.call
 local more = {
@@ -54,7 +56,28 @@ local function set(name, of)
   call('HSET', index, name, string.format('%s %s %s %s%s', of.base, of.version, of.last, of.token, of.mark))
 end
 
-local op, channel = next_arg(), next_arg()
+-- Whether the channel has a message after this id, or may have one: a process that far behind reads on first.
+local most_unread = 10000
+local function has_message_after(id)
+  local seen = 0
+  while seen < most_unread do
+    local entries = call('XRANGE', log, '(' .. id, '+', 'COUNT', 500)
+    for _, entry in ipairs(entries) do
+      if entry[2][1] == 'channel' and entry[2][2] == channel then
+        return true
+      end
+      id = entry[1]
+    end
+    if #entries < 500 then
+      return false
+    end
+    seen = seen + #entries
+  end
+  return true
+end
+
+local op
+op, channel = next_arg(), next_arg()
 for _ = 1, tonumber(next_arg()) do
   local name, base, version, last = next_arg(), next_arg(), next_arg(), next_arg()
   local of = known(name)
@@ -122,7 +145,10 @@ if op == 'append' then
   add_entries(of)
   set(channel, of)
 elseif op == 'create' then
-  local token, record, copies, source = next_arg(), next_arg(), tonumber(next_arg()), next_arg()
+  local token, record, read, copies, source = next_arg(), next_arg(), next_arg(), tonumber(next_arg()), next_arg()
+  if has_message_after(read) then
+    return changed()
+  end
   if copies > 0 then
     if call('EXISTS', journal) == 0 or info_of(journal, 'length') ~= copies then
       return changed()

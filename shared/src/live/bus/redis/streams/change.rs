@@ -25,6 +25,8 @@ struct Plan {
     changes: Vec<Change>,
     reply: StreamReply,
     conditions: Vec<Condition>,
+    /// The log was read up to here before.
+    read: Cursor,
 }
 
 /// Makes `op`, and waits until it is in the log of this process.
@@ -72,6 +74,7 @@ async fn attempt(site: Site<'_>, op: &StreamOp, deadline: &mut Instant) -> Resul
             Err(refused) => return confirm(site, op, unchanged, Err(refused.into())).await,
         }
     }
+    let read = *shared.progress.borrow();
     let (decided, conditions, unchanged) = {
         let known = shared.streams.known.lock();
         let decided = log.decide_stream(op, &mut reserved.inherited, &Staged::at(log.head()), now);
@@ -92,7 +95,7 @@ async fn attempt(site: Site<'_>, op: &StreamOp, deadline: &mut Instant) -> Resul
         // It was created, or deleted, in the meantime.
         Ok(Decision::Waits | Decision::Forks) => Ok(Tried::Changed(Cursor::ZERO)),
         Ok(Decision::New(changes, reply)) => {
-            make(site, op, Plan { changes, reply, conditions }, &mut reserved, now, deadline).await
+            make(site, op, Plan { changes, reply, conditions, read }, &mut reserved, now, deadline).await
         }
     }
 }
@@ -130,7 +133,7 @@ async fn make(
     now: Moment,
     deadline: &mut Instant,
 ) -> Result<Tried<StreamReply>, BusError> {
-    let Plan { mut changes, mut reply, conditions } = plan;
+    let Plan { mut changes, mut reply, conditions, read } = plan;
     let made = match op {
         StreamOp::Create(create) => {
             let Some(Change::Stream(_, inherited)) = changes.first_mut() else { return Err(overtaken()) };
@@ -147,7 +150,8 @@ async fn make(
                 // As long as that took.
                 *deadline = Instant::now() + TIMEOUT;
             }
-            making::make(site, &conditions, Making::Create { changes: &changes, token: &token, copies, source }).await?
+            making::make(site, &conditions, Making::Create { changes: &changes, token: &token, read, copies, source })
+                .await?
         }
         StreamOp::Append(append) => {
             making::make(site, &conditions, Making::Append { channel: &append.channel, changes: &changes }).await?

@@ -27,8 +27,8 @@ use crate::{
 };
 /// An operation that was decided.
 pub(super) enum Making<'a> {
-    /// A creation, with the token of a journal that has so many copies of messages of the source.
-    Create { changes: &'a [Change], token: &'a str, copies: usize, source: Option<&'a ChannelName> },
+    /// A creation that was decided about the log up to `read`, with the token of a journal that has so many copies of messages of the source.
+    Create { changes: &'a [Change], token: &'a str, read: Cursor, copies: usize, source: Option<&'a ChannelName> },
     /// Appends, a closing, or both.
     Append { channel: &'a ChannelName, changes: &'a [Change] },
     /// A deletion, or the end of the lifetime.
@@ -67,10 +67,14 @@ fn call_of(site: Site<'_>, conditions: &[Condition], making: &Making<'_>) -> Res
     let known = site.shared.streams.known.lock();
     let token_of = |channel| known.get(channel).map(|known| known.token.clone()).unwrap_or_default();
     match making {
-        Making::Create { changes, token, copies, source } => {
+        Making::Create { changes, token, read, copies, source } => {
             let Some((Change::Stream(record, _), entries)) = changes.split_first() else { return Err(overtaken()) };
             let mut call = begin(site, "create", record.channel(), token, conditions)?;
-            call.arg(*token).arg(record.encode()).arg(*copies).arg(source.map_or("", |source| source.as_str()));
+            call.arg(*token)
+                .arg(record.encode())
+                .arg(read.to_string())
+                .arg(*copies)
+                .arg(source.map_or("", |source| source.as_str()));
             write(&mut call, entries);
             Ok(call)
         }
