@@ -5,8 +5,8 @@
 //! so that every request within the other limits is accepted at some time.
 //!
 //! Anyone can send half a request from any number of sockets. Requests of clients without a token, and heads, whose clients are not known
-//! yet, together have half of the budget: tokens keep the other half. Each address has at most as much of it as it leaves free, so that
-//! others have space, too.
+//! yet, together have half of the budget: tokens keep the other half. Each address has at most as much of it as it leaves free, so one
+//! address never has all of it; several can. Heads count for the address of the socket: behind a proxy, for that of the proxy.
 
 use std::{
     collections::HashMap,

@@ -11,7 +11,7 @@ const STEP: usize = 4 * 1024;
 pub(crate) fn event(message: &Arc<Message>, head: String) -> Pieces {
     let json = message.draft.payload.placeholder_json();
     // An escape that is no character is sent as JSON, as in a short message. Only data from older logs has one.
-    let is_text = json.starts_with('"') && (!json.contains("\\u") || steps(json).all(|step| decode(step).is_some()));
+    let is_text = json.starts_with('"') && escapes_are_characters(json);
     if !is_text {
         return message.data_pieces(format!("{head}\ndata: ").into_bytes(), b"\n\n".to_vec());
     }
@@ -30,14 +30,24 @@ pub(crate) fn event(message: &Arc<Message>, head: String) -> Pieces {
     Box::new(iter::once(format!("{head}\ndata: ").into()).chain(lines).chain(iter::once("\n\n".into())))
 }
 
-/// The JSON of a text without its quotation marks, in steps that end between two characters.
-fn steps(json: &str) -> impl Iterator<Item = &str> {
-    let mut at = 1;
-    iter::from_fn(move || {
-        let step = step(json, at)?;
-        at += step.len();
-        Some(step)
-    })
+/// Whether each escape of the JSON of a text is a character: surrogates (RFC 8259 §7) come in pairs. Each reader looks at the whole text, so this does
+/// not decode it.
+fn escapes_are_characters(json: &str) -> bool {
+    let unit = |at: usize| {
+        let digits = json.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut at = 0;
+    while let Some(escape) = json[at..].find('\\') {
+        at += escape;
+        at += match unit(at) {
+            Some(0xd800..=0xdbff) if matches!(unit(at + 6), Some(0xdc00..=0xdfff)) => 12,
+            Some(0xd800..=0xdfff) => return false,
+            Some(_) => 6,
+            None => 2,
+        };
+    }
+    true
 }
 
 /// The step that begins at `at`.

@@ -122,6 +122,11 @@ impl Message {
         with(&bytes)
     }
 
+    /// Whether any form of it is in the cache of forms.
+    pub(super) fn has_forms(&self) -> bool {
+        self.forms.load().is_some()
+    }
+
     /// The forms; none of them may exist yet.
     fn forms(&self) -> Arc<Forms> {
         if let Some(forms) = self.forms.load_full() {

@@ -22,10 +22,10 @@ const SHARED: usize = 4 * 1024;
 pub type Pieces = Box<dyn Iterator<Item = Bytes>>;
 
 impl Message {
-    /// Whether it is to be encoded in pieces. Shorter messages are, too, if the cache of forms has no room for them.
+    /// Whether it is to be encoded in pieces. Shorter messages are, too, if the cache of forms has no room for them, and none of their forms yet.
     #[must_use]
     pub fn is_long(&self) -> bool {
-        self.len() > LONG || self.len() > PIECE && !self.has_room(self.len())
+        self.len() > LONG || self.len() > PIECE && !self.has_forms() && !self.has_room(self.len())
     }
 
     /// The number of bytes of the [line](Self::line), without its end.
@@ -178,7 +178,7 @@ pub fn array(messages: Vec<Arc<Message>>) -> (usize, Pieces) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pure::{Cursor, Draft, Payload};
+    use crate::pure::{Cursor, Draft, Payload, Wire};
 
     fn message(n: u64, text: &str) -> Arc<Message> {
         let draft = Draft::new("news".parse().unwrap(), Payload::from_text(text)).by(Some("ann".into()));
@@ -245,5 +245,9 @@ mod tests {
             message
         };
         assert_eq!([10, PIECE + 1, 3 * PIECE].map(|size| entered(size).is_long()), [false, false, true]);
+        // The form of a message may have taken the room that was there for it: it is shared all the same.
+        let [first, second] = [3 * PIECE / 2; 2].map(entered);
+        first.wire(Wire::RawLine, |message| vec![b'x'; message.len()].into());
+        assert!(!first.is_long() && second.is_long());
     }
 }

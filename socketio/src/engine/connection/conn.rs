@@ -163,7 +163,13 @@ impl Conn {
         }
         if let Some(peer) = upgraded {
             let connection = Connection(self.clone());
-            self.core.workers.queue(&self.home, Box::new(move || peer.on_upgrade(&connection)));
+            let notify = move || {
+                // Another thread may have ended it before this was queued.
+                if connection.0.state().ended.is_none() {
+                    peer.on_upgrade(&connection);
+                }
+            };
+            self.core.workers.queue(&self.home, Box::new(notify));
         }
         if let Some((reason, peer, permit, waiting, listed)) = closed {
             // 3. No later request finds it.
