@@ -111,7 +111,7 @@ describe("client in Chromium", () => {
     assert.equal(await page.evaluate(() => window.mark), "the same page", "it was kept, since it held no connection");
     await client.all();
     const log = (await client.log()).join("\n");
-    assert.match(log, /hidden websocket \(the page was hidden\)\nconnecting websocket \(the page is shown again\)/);
+    assert.match(log, /hidden websocket \(the page is hidden\)\nconnecting websocket \(the page is shown again\)/);
   });
 
   test("a device that loses its network reconnects when the network is available", async () => {
