@@ -129,5 +129,6 @@ async fn of_two_decisions_about_connections_of_a_user_the_later_end_is_stored() 
     assert_eq!(ask(&site, "DELETE", &format!("/v1/connections/{id}?for=1h")).send().await.status, 200);
     let records = records.lock().unwrap();
     let left = Duration::from_millis(records["refused_at_least:ann"].expires_ms).saturating_sub(before);
-    assert!(left >= Duration::from_secs(3_600), "{left:?}: {records:?}");
+    // One hour, of which a millisecond may be cut off, and not one minute.
+    assert!(left > Duration::from_secs(3_000), "{left:?}: {records:?}");
 }
