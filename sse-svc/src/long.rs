@@ -10,7 +10,7 @@ const STEP: usize = 4 * 1024;
 /// One event that begins with `head`: a `data` line for each line of a text, or one with the JSON of anything else.
 pub(crate) fn event(message: &Arc<Message>, head: String) -> Pieces {
     let json = message.draft.payload.placeholder_json();
-    // An escape that is no character is sent as JSON, as in a short message. Only data from older logs has one.
+    // A text with an unpaired surrogate is sent as JSON, as in a short message. Only data from older logs has one.
     let is_text = json.starts_with('"') && escapes_are_characters(json);
     if !is_text {
         return message.data_pieces(format!("{head}\ndata: ").into_bytes(), b"\n\n".to_vec());

@@ -69,7 +69,7 @@ pub fn body(content_type: &MediaType, messages: Vec<Arc<Message>>) -> (usize, Pi
     (parts.iter().map(Bytes::len).sum(), Box::new(gathered(parts)))
 }
 
-/// The bytes of messages that are no JSON.
+/// The bytes of messages that are not JSON.
 pub(crate) fn parts(messages: &[Arc<Message>]) -> Vec<Bytes> {
     messages.iter().filter_map(|message| message.draft.payload.bytes().cloned()).collect()
 }

@@ -23,7 +23,7 @@ impl Fault {
         Self { setting: Some(name), message: message.to_string() }
     }
 
-    /// A variable that is no setting.
+    /// A variable with the prefix that names no setting.
     pub(super) fn unknown(message: String) -> Self {
         Self { setting: None, message }
     }

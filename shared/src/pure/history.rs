@@ -148,7 +148,7 @@ impl History {
         taken
     }
 
-    /// The same at the end of a stream: what follows is no fork.
+    /// The same at the end of a stream: what follows is not a fork.
     pub fn end(&mut self, loss: Loss) -> Self {
         let taken = self.leave(None);
         self.mark_dropped(loss);

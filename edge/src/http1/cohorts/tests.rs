@@ -371,7 +371,7 @@ async fn a_slow_member_leaves_and_is_parked_again() {
     slow.read_to("again").await;
 }
 
-/// A publisher waits for few writes of the previous message, and whoever was not sent that gets everything at once.
+/// A publisher waits for few writes of the previous message, and members that were not sent it get all messages in one write.
 #[actix_web::test]
 async fn messages_one_after_the_other_are_delivered_together() {
     const COUNT: usize = 200;

@@ -50,7 +50,8 @@ pub(crate) async fn streams(bus: Arc<dyn Bus>) {
     a_fork_outlives_its_source(&bus).await;
 }
 
-fn create(name: &str) -> Create {
+/// An empty stream of JSON, owned by one client.
+pub(crate) fn create(name: &str) -> Create {
     Create {
         channel: channel(name),
         content_type: "application/json".parse().ok(),
@@ -63,7 +64,8 @@ fn create(name: &str) -> Create {
     }
 }
 
-fn append(name: &str, data: &[usize]) -> Append {
+/// An append of these numbers.
+pub(crate) fn append(name: &str, data: &[usize]) -> Append {
     Append {
         channel: channel(name),
         content_type: "application/json".parse().ok(),

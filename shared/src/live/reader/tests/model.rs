@@ -102,7 +102,7 @@ impl Model {
 
 /// Messages of a channel that need not be reported: those whose loss was, and everything that is to be skipped.
 #[derive(Clone, Debug, Default)]
-struct Told {
+struct Reported {
     told: BTreeSet<Cursor>,
     from: Cursor,
 }
@@ -110,7 +110,7 @@ struct Told {
 /// What the model knows of a reader: its channels, each with the place up to which losses do not count any more.
 struct Expected {
     reader: Reader,
-    channels: BTreeMap<usize, Told>,
+    channels: BTreeMap<usize, Reported>,
     cursor: Cursor,
     /// What the client has: the place that it came with, then that of the last thing it was given.
     client: Cursor,
@@ -242,7 +242,7 @@ proptest! {
                     let told = |n: &usize| {
                         let counts = matches!(since, Since::After(_)) && foreign.is_none();
                         let told = if counts { BTreeSet::new() } else { lost(&model, *n) };
-                        (*n, Told { told, from: Cursor::ZERO })
+                        (*n, Reported { told, from: Cursor::ZERO })
                     };
                     let channels = channels.iter().map(told).collect();
                     let earliest = matches!(since, Since::Earliest);
@@ -262,7 +262,7 @@ proptest! {
                     } else {
                         let from = from.map(|back| model.all.iter().rev().nth(back).map_or(log.head(), |(id, ..)| *id));
                         let from = from.unwrap_or_default();
-                        expected.channels.insert(n, Told { told: lost(&model, n), from });
+                        expected.channels.insert(n, Reported { told: lost(&model, n), from });
                         expected.reader.add_from(&channel(n), from);
                     }
                 }

@@ -2,34 +2,12 @@
 
 use super::*;
 use crate::{
-    live::bus::BusError,
+    live::bus::{
+        BusError,
+        contract::{append, create},
+    },
     pure::stream::{Append, Create, Fork, Lifetime, Outcome, Producer, StreamError, StreamInfo, StreamOp, StreamReply},
 };
-
-fn create(name: &str) -> Create {
-    Create {
-        channel: channel(name),
-        content_type: "application/json".parse().ok(),
-        lifetime: Lifetime::Unlimited,
-        is_closed: false,
-        payloads: Vec::new(),
-        fork: None,
-        user: None,
-        owner: None,
-    }
-}
-
-fn append(name: &str, data: &[usize]) -> Append {
-    Append {
-        channel: channel(name),
-        content_type: "application/json".parse().ok(),
-        payloads: data.iter().map(Payload::from_value).collect(),
-        seq: None,
-        producer: None,
-        is_closing: false,
-        user: None,
-    }
-}
 
 fn by(append: Append, seq: u64) -> Append {
     Append { producer: Some(Producer { id: "p".into(), epoch: 0, seq }), ..append }
