@@ -9,6 +9,8 @@ import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { blocksOf } from "../docs/blocks.js";
 import { Shell, cloneInto } from "../docs/shell.js";
+import { launch } from "../lib/browser.js";
+import { demos } from "../lib/demos.js";
 import { ask, trust } from "../lib/http.js";
 import { freePort } from "../lib/process.js";
 import { ROOT } from "../lib/stack.js";
@@ -65,7 +67,7 @@ describe("the Compose commands of the documentation", () => {
     assert.equal(answer.status, 201, answer.body);
   };
 
-  test("the command of README.md starts everything, and Ctrl-C stops it", { timeout: 45 * MINUTES }, async () => {
+  test("the command of README.md starts everything, the demos work in Chromium, and Ctrl-C stops it", { timeout: 45 * MINUTES }, async () => {
     // It stays in the foreground, and nothing says when it is done but that it serves.
     await shell.run(`${whole.trim()} &\n`);
     const base = `http://127.0.0.1:${ports[0]}`;
@@ -73,6 +75,12 @@ describe("the Compose commands of the documentation", () => {
     const page = await ask(`${base}/`);
     assert.equal(page.status, 200);
     assert.match(page.body, /playground\.js/);
+    const browser = await launch();
+    try {
+      await demos(browser, base);
+    } finally {
+      await browser.close();
+    }
     await shell.run("kill -INT %docker; wait %docker || true\n");
   });
 

@@ -7,6 +7,7 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { launch, tab } from "../lib/browser.js";
+import { demos } from "../lib/demos.js";
 import { ROOT, binary } from "../lib/stack.js";
 import { SECRET } from "../lib/token.js";
 import { until } from "../lib/wait.js";
@@ -84,6 +85,12 @@ const built = async ({ shell, block, browser }) => {
   await page.context().close();
 };
 
+/** The same, and then each demo is used in Chromium. */
+const withDemos = (step) => async (context) => {
+  await step(context);
+  await demos(context.browser, context.shell.base);
+};
+
 const MINUTES = elsewhere("measures for minutes");
 const ID = /\{"id":"\d+-\d+"\}/;
 
@@ -91,7 +98,7 @@ const ID = /\{"id":"\d+-\d+"\}/;
 const PLANS = {
   "README.md": [
     serves,
-    says(/"code":[\d.]+/, /^data: 时间:\d+$/m),
+    withDemos(says(/"code":[\d.]+/, /^data: 时间:\d+$/m)),
     inPage(2, /./),
     says(ID),
     says(/^http:\/\/localhost:\d+\/\?channel=public\.news#token=ey/m),
