@@ -102,7 +102,7 @@ impl Chat {
         let left = chat.clone();
         namespace.on_disconnect(async move |socket, reason| {
             log::info!("chat: {} disconnected: {reason}", socket.id());
-            connect::forget(&socket, reason);
+            registration::end(&socket, reason);
             left.left(&socket, reason);
         });
         listen(&namespace, &chat);

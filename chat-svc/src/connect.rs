@@ -7,13 +7,10 @@
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     net::IpAddr,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
-use actix_web::{
-    http::header::{HeaderMap, HeaderName, HeaderValue},
-    rt,
-};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use edge::{
     Access, ApiError, Edge, address,
     calls::{ConnectCall, Opening, PermissionCall},
@@ -225,7 +222,7 @@ pub(crate) fn enter(chat: &events::ChatEvents, socket: &Socket) {
     if !socket.is_connected() {
         // Its end may have come before the member and its session existed, and found nothing to clean up.
         chat.sessions.ended(socket, &member, DisconnectReason::TransportClose);
-        forget(socket, DisconnectReason::TransportClose);
+        registration::end(socket, DisconnectReason::TransportClose);
         return chat.left(socket, DisconnectReason::TransportClose);
     }
     socket.attach(Reading::of(member));
@@ -234,17 +231,17 @@ pub(crate) fn enter(chat: &events::ChatEvents, socket: &Socket) {
     }
 }
 
-/// Ends the connection of a socket when its token expires.
+/// Ends the connection of a socket when its token expires, after `left`.
 pub(crate) fn expire(socket: &Socket, left: Duration) {
-    let ending = socket.clone();
-    socket.insert(Expiry(rt::spawn(async move {
-        tokio::time::sleep(left).await;
-        log::info!("chat: the token of {} has expired", ending.id());
-        registration::expire(&ending);
+    // A time beyond the clock's range never comes.
+    let Some(at) = Instant::now().checked_add(left) else { return };
+    socket.call_at(at, |socket| {
+        log::info!("chat: the token of {} has expired", socket.id());
+        registration::expire(socket);
         // Not a disconnection from the namespace, after which clients do not reconnect: with a new token they reconnect automatically
         // and resume the session.
-        ending.connection().close();
-    })));
+        socket.connection().close();
+    });
 }
 
 /// A number that differs between the sessions of a client, computed from the socket's id, which is random.
@@ -253,21 +250,6 @@ fn session_number(socket: &Socket) -> u32 {
     socket.id().hash(&mut hasher);
     // Half of the bits are sufficient.
     hasher.finish() as u32
-}
-
-/// Ends a connection when its token expires; cancelled when the socket ends earlier.
-struct Expiry(rt::task::JoinHandle<()>);
-
-impl Drop for Expiry {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Releases what was reserved for a socket that has disconnected.
-pub(crate) fn forget(socket: &Socket, reason: DisconnectReason) {
-    socket.remove::<Expiry>();
-    registration::end(socket, reason);
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use crate::{
     DisconnectReason, Socket,
     engine::{Connection, Data, Peer, Protocol},
     namespace::{Shared, socket::Exit},
+    panics::guard,
     registry::Registry,
     socket::client::{Client, Input, Overdue},
     transport::receiving::Receiving,
@@ -40,8 +41,26 @@ struct State {
     rate: Bucket,
     /// What a packet whose attachments have not all come takes of the server's budget.
     receiving: Receiving,
+    /// What is called at a time. Most connections have one at most.
+    alarms: Vec<Alarm>,
     /// No socket enters any more.
     closed: bool,
+}
+
+/// See [`Socket::call_at`].
+struct Alarm {
+    at: Instant,
+    socket: Socket,
+    call: Call,
+}
+
+type Call = Box<dyn FnOnce(&Socket) + Send>;
+
+impl State {
+    /// When [`Peer::on_deadline`] has something to do.
+    fn deadline(&self) -> Option<Instant> {
+        self.alarms.iter().map(|alarm| alarm.at).chain(self.client.deadline()).min()
+    }
 }
 
 impl ClientPeer {
@@ -55,6 +74,7 @@ impl ClientPeer {
             sockets: Vec::new(),
             rate: Bucket::new(config.packet_rate, now),
             receiving: Receiving::new(config, counters),
+            alarms: Vec::new(),
             closed: false,
         };
         let peer =
@@ -106,7 +126,7 @@ impl Peer for ClientPeer {
                 self.end_sockets(DisconnectReason::RateLimit);
                 return connection.finish(DisconnectReason::RateLimit);
             }
-            let before = state.client.deadline();
+            let before = state.deadline();
             let form = state.client.form();
             let input = state.client.on_message(message, now);
             let unfinished = state.client.unfinished();
@@ -115,7 +135,7 @@ impl Peer for ClientPeer {
                 self.end_sockets(DisconnectReason::TransportError);
                 return connection.finish(DisconnectReason::TransportError);
             }
-            let after = state.client.deadline();
+            let after = state.deadline();
             if after != before {
                 connection.set_deadline(after);
             }
@@ -171,11 +191,17 @@ impl Peer for ClientPeer {
     }
 
     fn on_deadline(&self, connection: &Connection, now: Instant) {
-        let (overdue, next) = {
+        let (overdue, due) = {
             let mut state = self.state();
-            (state.client.on_deadline(now), state.client.deadline())
+            let overdue = state.client.on_deadline(now);
+            let due: Vec<Alarm> = state.alarms.extract_if(.., |alarm| alarm.at <= now).collect();
+            // Under the lock: another thread may add one.
+            connection.set_deadline(state.deadline());
+            (overdue, due)
         };
-        connection.set_deadline(next);
+        for Alarm { socket, call, .. } in due {
+            guard("a call of a socket", || call(&socket));
+        }
         let counters = &self.registry.shared.counters;
         let reason = match overdue {
             None => return,
@@ -197,13 +223,27 @@ impl Exit for ClientPeer {
         self.state().sockets.clone()
     }
 
+    fn call_at(&self, socket: &Socket, at: Instant, call: Call) {
+        let mut state = self.state();
+        if state.sockets.contains(socket) {
+            state.alarms.reserve_exact(1);
+            state.alarms.push(Alarm { at, socket: socket.clone(), call });
+            socket.connection().set_deadline(state.deadline());
+        }
+    }
+
     fn exit(&self, socket: &Socket) {
         let mut state = self.state();
+        // Their entries among the deadlines find nothing.
+        let alarms: Vec<Alarm> = state.alarms.extract_if(.., |alarm| alarm.socket == *socket).collect();
         state.sockets.retain(|other| other != socket);
         // The client may have left before the server removed it, and may have connected again as another socket.
         let name = socket.namespace().name();
         if !state.sockets.iter().any(|other| other.namespace().name() == name) {
             state.client.removed(name);
         }
+        // They may own what calls this.
+        drop(state);
+        drop(alarms);
     }
 }

@@ -36,7 +36,7 @@ fn listen(namespace: &Namespace, service: &Service) {
     namespace.on_connect(async move |socket| enter(&entered, &socket));
     namespace.on_disconnect(async move |socket, reason| {
         log::info!("{}: {} disconnected: {reason}", socket.namespace().name(), socket.id());
-        connect::forget(&socket, reason);
+        registration::end(&socket, reason);
     });
     let (application, recording) = (Application::new(service, RoomNames::Plain), service.clone());
     namespace.on_any(async move |socket: Socket, event: Event, ack: Ack| {
@@ -59,7 +59,7 @@ fn enter(service: &Service, socket: &Socket) {
     join_user(service, socket, &guest.0);
     if !socket.is_connected() {
         // Its end may have come before it was registered, and found nothing to clean up.
-        return connect::forget(socket, DisconnectReason::TransportClose);
+        return registration::end(socket, DisconnectReason::TransportClose);
     }
     if let Some(left) = guest.0.expires_in(SystemTime::now()) {
         connect::expire(socket, left);

@@ -76,3 +76,22 @@ async fn a_connection_ends_when_the_application_says() {
     let _client = client.await.unwrap().unwrap();
     edge::testing::until("its time is over", || site.service.edge.limits.connections() == 0).await;
 }
+
+#[actix_web::test]
+async fn a_connection_that_ends_at_a_time_needs_no_task_for_that() {
+    let (site, mut backend) = asked(&[]).await;
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let mut clients = Vec::new();
+    let mut added = Vec::new();
+    for answer in [json!({ "user": "ann" }), json!({ "user": "ann", "expires": 7_000_000_000_u64 })] {
+        // The first one of all starts what the others share.
+        for _ in 0..2 {
+            let before = tasks();
+            let client = connecting(&site, json!({}));
+            backend.called().await.answer(&answer);
+            clients.push(client.await.unwrap().unwrap());
+            added.push(tasks() - before);
+        }
+    }
+    assert_eq!(added[1], added[3], "{added:?}");
+}

@@ -20,6 +20,7 @@ use std::{
     any::{Any, TypeId},
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak, atomic::AtomicBool},
+    time::Instant,
 };
 
 use bytestring::ByteString;
@@ -60,6 +61,9 @@ pub(crate) trait Exit: Send + Sync {
 
     /// All sockets of the connection.
     fn sockets(&self) -> Vec<Socket>;
+
+    /// See [`Socket::call_at`].
+    fn call_at(&self, socket: &Socket, at: Instant, call: Box<dyn FnOnce(&Socket) + Send>);
 }
 
 /// The mutable state. Idle sockets are numerous, and most of them have nothing in the boxed fields.
@@ -205,6 +209,21 @@ impl Socket {
             other.disconnect();
         }
         self.0.connection.close();
+    }
+
+    /// Calls `call` at this time on the connection's thread, unless the socket has disconnected before. This needs neither a task nor a timer
+    /// of its own: it is a deadline of the connection, as its pings are. A socket that has disconnected already is not called.
+    ///
+    /// ```no_run
+    /// # use std::time::{Duration, Instant};
+    /// # fn example(socket: &socketio::Socket) {
+    /// socket.call_at(Instant::now() + Duration::from_secs(3600), |socket| socket.connection().close());
+    /// # }
+    /// ```
+    pub fn call_at(&self, at: Instant, call: impl FnOnce(&Self) + Send + 'static) {
+        if let Some(exit) = self.0.exit.upgrade() {
+            exit.call_at(self, at, Box::new(call));
+        }
     }
 
     /// The secret with which the client may resume its session, if recovery is on and the client supports it. Do not disclose it: whoever

@@ -1,6 +1,9 @@
 //! How connections are refused, and how they end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use socketio::{DisconnectReason, SocketIo};
 
@@ -152,6 +155,38 @@ fn sockets_and_connections_are_freed() {
         drop(client);
     }
     eventually("only the connection handler holds it", || Arc::strong_count(&alive) == 2);
+}
+
+#[test]
+fn a_socket_is_called_at_its_times_until_it_ends() {
+    let (server, io) = start(SocketIo::builder().connect_timeout(Duration::from_secs(3600)));
+    let called = list::<(u32, bool)>();
+    let keep = called.clone();
+    io.of("/").on_connect(async move |socket| {
+        let (start, kept) = (Instant::now(), keep.clone());
+        socket.on("call", async move |socket, at: u32, ack| {
+            let (at_most, kept) = (start + Duration::from_millis(at.into()), kept.clone());
+            socket.call_at(at_most, move |_| {
+                kept.lock().unwrap().push((at, Instant::now() >= at_most));
+                assert_ne!(at, 40, "a panic is this call's alone");
+            });
+            ack.send(&()).unwrap();
+        });
+    });
+    let ask = |client: &mut WebSocket, at: u32| {
+        client.send(&format!(r#"420["call",{at}]"#));
+        assert_eq!(client.text(), "430[]");
+    };
+    let (mut gone, _) = join(&server, "40");
+    ask(&mut gone, 200);
+    gone.send("41");
+    let (mut client, _) = join(&server, "40");
+    for at in [400, 0, 80, 40] {
+        ask(&mut client, at);
+    }
+    eventually("all are called", || called.lock().unwrap().len() == 4);
+    assert_eq!(*called.lock().unwrap(), [(0, true), (40, true), (80, true), (400, true)]);
+    eventually("nothing keeps it", || io.stats().sockets == 1);
 }
 
 #[test]
