@@ -1,6 +1,6 @@
 # One image for each service, from one build. Needs BuildKit (the default; before Docker 23: DOCKER_BUILDKIT=1).
 #
-#   docker build --target sse-svc -t sse-svc .      (comet-svc, chat-svc, standalone)
+#   docker build --target sse-svc -t sse-svc .      (comet-svc, chat-svc, streams-svc, standalone)
 #
 # The images hold the binary, and nothing that runs as root: a read-only file system will do.
 
@@ -16,9 +16,9 @@ ARG NICE=0
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
-    nice -n "$NICE" cargo build --locked --profile "$CARGO_PROFILE" -p comet-svc -p chat-svc -p sse-svc -p standalone --features jemalloc \
+    nice -n "$NICE" cargo build --locked --profile "$CARGO_PROFILE" -p comet-svc -p chat-svc -p sse-svc -p streams-svc -p standalone --features jemalloc \
  && mkdir -p /binaries /var/lib/trident \
- && for name in comet-svc chat-svc sse-svc standalone; do \
+ && for name in comet-svc chat-svc sse-svc streams-svc standalone; do \
       cp "target/$([ "$CARGO_PROFILE" = dev ] && echo debug || echo "$CARGO_PROFILE")/$name" /binaries/; \
     done
 
@@ -50,6 +50,12 @@ ENV PORT=8082
 EXPOSE 8082
 COPY --from=build /binaries/chat-svc /usr/local/bin/
 ENTRYPOINT ["chat-svc"]
+
+FROM service AS streams-svc
+ENV PORT=8084
+EXPOSE 8084
+COPY --from=build /binaries/streams-svc /usr/local/bin/
+ENTRYPOINT ["streams-svc"]
 
 FROM service AS standalone
 ENV PORT=8080

@@ -32,7 +32,7 @@ serves() { # container
   done
 }
 
-[ $# -gt 0 ] || set -- comet-svc chat-svc sse-svc
+[ $# -gt 0 ] || set -- comet-svc chat-svc sse-svc streams-svc
 for service; do
   mapfile -t old < <(running "$service")
   for one in "${old[@]}"; do

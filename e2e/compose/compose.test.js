@@ -16,7 +16,7 @@ import { Follower, Listener, Publisher, Wanderer } from "./followers.js";
 import { bringUp } from "./installation.js";
 
 const MINUTES = 60_000;
-const SERVICES = ["comet-svc", "chat-svc", "sse-svc"];
+const SERVICES = ["comet-svc", "chat-svc", "sse-svc", "streams-svc"];
 const CHANNEL = "public.compose";
 
 describe("docker compose up", () => {
@@ -63,7 +63,7 @@ describe("docker compose up", () => {
   });
 
   test("more replicas: the gateway finds them, and load spreads", { timeout: 5 * MINUTES }, async () => {
-    await installation.scale({ "sse-svc": 3, "comet-svc": 2, "chat-svc": 3 });
+    await installation.scale({ "sse-svc": 3, "comet-svc": 2, "chat-svc": 3, "streams-svc": 2 });
     const { base } = installation;
     const streams = await Promise.all([
       ...Array.from({ length: 30 }, () => openEvents(`${base}/events?channel=${CHANNEL}`)),
@@ -126,7 +126,7 @@ describe("docker compose up", () => {
     }
     await installation.compose(["restart", "redis"], 2 * MINUTES);
     await published(100);
-    await installation.scale({ "sse-svc": 1, "comet-svc": 1, "chat-svc": 1 });
+    await installation.scale({ "sse-svc": 1, "comet-svc": 1, "chat-svc": 1, "streams-svc": 1 });
     await published(50);
 
     // An upgrade: nobody is refused, not even for a moment.

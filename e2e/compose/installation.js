@@ -11,7 +11,7 @@ import { until } from "../lib/wait.js";
 import { ask } from "../lib/http.js";
 
 /** What comes up without a profile. */
-const PLAIN = ["redis", "comet-svc", "chat-svc", "sse-svc", "gateway"];
+const PLAIN = ["redis", "comet-svc", "chat-svc", "sse-svc", "streams-svc", "gateway"];
 
 /** Runs a command and gives what it wrote; throws with what it said when it fails or takes longer than `within`. */
 export function run(command, args, { within = 120_000, env = process.env, cwd = ROOT } = {}) {

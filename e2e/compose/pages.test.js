@@ -55,7 +55,7 @@ describe("the Compose commands of the documentation", () => {
   });
   after(async () => {
     await compose?.(DOWN).catch((error) => console.error(error.message));
-    await run("docker", ["image", "rm", ...["comet-svc", "chat-svc", "sse-svc"].map((name) => `trident/${name}:${NEXT}`)]).catch(() => {});
+    await run("docker", ["image", "rm", ...["comet-svc", "chat-svc", "sse-svc", "streams-svc"].map((name) => `trident/${name}:${NEXT}`)]).catch(() => {});
     await shell?.close();
   }, { timeout: 5 * MINUTES });
 
@@ -101,7 +101,7 @@ describe("the Compose commands of the documentation", () => {
   test("the upgrade of OPERATIONS.md replaces each replica", { timeout: 45 * MINUTES }, async () => {
     const before = await ids("sse-svc");
     await shell.run(roll.replaceAll("1.2.0", NEXT));
-    for (const service of ["comet-svc", "chat-svc", "sse-svc"]) {
+    for (const service of ["comet-svc", "chat-svc", "sse-svc", "streams-svc"]) {
       const images = JSON.parse(await run("docker", ["inspect", ...(await ids(service))])).map(({ Config }) => Config.Image);
       assert.ok(images.length > 0 && images.every((image) => image.endsWith(`:${NEXT}`)), `${service}: ${images.join(", ")}`);
     }
@@ -121,6 +121,6 @@ describe("the Compose commands of the documentation", () => {
     await serves(base);
     await publishes(base);
     await shell.run(down);
-    for (const service of ["redis", "comet-svc", "chat-svc", "sse-svc", "gateway", "gateway-tls"]) assert.deepEqual(await ids(service), [], service);
+    for (const service of ["redis", "comet-svc", "chat-svc", "sse-svc", "streams-svc", "gateway", "gateway-tls"]) assert.deepEqual(await ids(service), [], service);
   });
 });

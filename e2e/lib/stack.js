@@ -1,6 +1,6 @@
 // What a test runs against. Three stacks, each with its own ports, processes and log:
 //   standalone  one process
-//   gateway     nginx → comet-svc, chat-svc, sse-svc, each with a log of its own
+//   gateway     nginx → comet-svc, chat-svc, sse-svc, streams-svc, each with a log of its own
 //   one log     nginx → standalone three times over: the gateway where messages cross from one transport to another
 
 import { execFileSync } from "node:child_process";
@@ -100,6 +100,8 @@ function configuration(folder, port, upstreams, spoil, tlsPort) {
     [`server comet-svc:8081 ${rest}`, replicas(upstreams.comet)],
     [`server chat-svc:8082 ${rest}`, replicas(upstreams.chat)],
     [`server sse-svc:8083 ${rest}`, replicas(upstreams.sse)],
+    // Nobody listens there.
+    [`server streams-svc:8084 ${rest}`, replicas(upstreams.streams ?? 9)],
     ["listen 8080 ", `listen 127.0.0.1:${port} `],
     ["root /usr/share/trident;", `root ${ROOT};`],
     ["pid /run/nginx.pid;", `pid ${folder}/pid;`],
@@ -185,7 +187,7 @@ export async function startStack(kind, settings = {}) {
   const parts = [];
   try {
     if (kind === GATEWAY) {
-      for (const name of ["comet-svc", "chat-svc", "sse-svc"]) parts.push(await startService(name, settings));
+      for (const name of ["comet-svc", "chat-svc", "sse-svc", "streams-svc"]) parts.push(await startService(name, settings));
     } else {
       parts.push(await startService("standalone", settings));
     }
@@ -193,7 +195,7 @@ export async function startStack(kind, settings = {}) {
     let gateway;
     if (kind !== STANDALONE) {
       const port = (name) => (services[name] ?? services.standalone).port;
-      gateway = await startGateway({ comet: port("comet-svc"), chat: port("chat-svc"), sse: port("sse-svc") });
+      gateway = await startGateway({ comet: port("comet-svc"), chat: port("chat-svc"), sse: port("sse-svc"), streams: port("streams-svc") });
       parts.push(gateway);
     }
     return {

@@ -72,13 +72,14 @@ describe("gateway.sh", () => {
     tell("ready", ["10.0.0.2", "10.0.0.3"]);
     tell("comet-svc", ["10.0.0.2"]);
     tell("sse-svc", ["10.0.0.3"]);
+    tell("streams-svc", ["10.0.0.3"]);
     tell("chat-svc", ["10.0.0.9", "10.0.0.10"]);
     run();
     await until("a look", () => existsSync(path.join(world, "run/comet-svc:8081")));
     assert.equal(existsSync(path.join(world, "started")), false, "chat-svc has none that is ready");
     tell("ready", ["10.0.0.2", "10.0.0.3", "10.0.0.10"]);
     await started();
-    assert.deepEqual([replicas("comet"), replicas("chat"), replicas("sse")], [["10.0.0.2:8081"], ["10.0.0.10:8082"], ["10.0.0.3:8083"]]);
+    assert.deepEqual(["comet", "chat", "sse", "streams"].map(replicas), [["10.0.0.2:8081"], ["10.0.0.10:8082"], ["10.0.0.3:8083"], ["10.0.0.3:8084"]]);
     const both = () => readFileSync(path.join(world, "started"), "utf8").split("\n").filter(Boolean).sort();
     await until("both", () => both().length === 2);
     assert.deepEqual(both(), ["front", "nginx"].map((name) => `-c ${world}/run/${name}.conf -g daemon off;`));

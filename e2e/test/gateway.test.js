@@ -49,6 +49,36 @@ describe("nginx.conf", () => {
     assert.match(trace.headers.allow, /\bDELETE\b/);
   });
 
+  test("a stream behind the gateway is as one at its service", { timeout: 30_000 }, async () => {
+    const url = `${stack.base}/streams/public.stream%2Fof%2Dtwo`;
+    const of = (method, { query = "", ...more } = {}) => ask(url + query, { ...more, method, headers: { ...bearer(), "Content-Type": "text/plain", ...more.headers } });
+    const created = await of("PUT", { body: "a" });
+    assert.deepEqual([created.status, created.headers.location], [201, url]);
+    // Nothing is held back, neither of an event stream nor of a long poll.
+    const events = await openEvents(`${url}?live=sse&offset=-1`, { headers: bearer() });
+    assert.equal((await events.next((item) => item.event === "data")).data, "a");
+    const poll = of("GET", { query: `?live=long-poll&timeout=25&offset=${created.headers["stream-next-offset"]}` });
+    const [, one] = await Promise.all([poll, of("POST", { body: "b" }), events.next((item) => item.data === "b")]);
+    assert.deepEqual([(await poll).body, one.status], ["b", 204]);
+    await events.close();
+
+    // Bodies of the size that the service accepts, and none that is larger.
+    const limit = 1_048_576;
+    assert.equal((await of("POST", { body: "x".repeat(limit) })).status, 204);
+    const large = await of("POST", { body: "x".repeat(limit + 1) });
+    assert.deepEqual([large.status, large.json().error.code], [413, "too_large"]);
+    const all = await of("GET", { query: `?offset=${one.headers["stream-next-offset"]}` });
+    assert.equal(all.body.length, limit);
+    assert.equal((await of("GET", { query: `?offset=${one.headers["stream-next-offset"]}`, headers: { "If-None-Match": all.headers.etag } })).status, 304);
+    const head = await of("HEAD");
+    assert.deepEqual([head.status, head.headers["stream-next-offset"]], [200, all.headers["stream-next-offset"]]);
+
+    const page = { Origin: "http://localhost:1", "Access-Control-Request-Method": "PUT" };
+    const preflight = await ask(url, { method: "OPTIONS", headers: page });
+    assert.match(preflight.headers["access-control-allow-methods"], /PUT.*DELETE|DELETE.*PUT/);
+    assert.deepEqual([(await of("DELETE")).status, (await of("GET")).status], [204, 404]);
+  });
+
   test("case 8.11: the access log has no session ids", async () => {
     await ask(`${stack.base}/socket.io/?EIO=4&transport=polling&sid=0123456789abcdefghij`);
     const log = await until("the log to have it", () => {
@@ -134,11 +164,12 @@ describe("a service behind the gateway stops and restarts", () => {
     }
   });
 
-  test("comet and Socket.IO unavailable: 502 or 503 with Retry-After", { timeout: 30_000 }, async () => {
+  test("comet, Socket.IO and streams unavailable: 502 or 503 with Retry-After", { timeout: 30_000 }, async () => {
     const { services, base } = stack;
     await services["comet-svc"].stop();
     await services["chat-svc"].stop();
-    for (const path of ["/data", "/comet", "/chat", "/socket.io/?EIO=4&transport=polling"]) {
+    await services["streams-svc"].stop();
+    for (const path of ["/data", "/comet", "/chat", "/socket.io/?EIO=4&transport=polling", "/streams/public.a", "/streams/public.a?live=sse&offset=-1"]) {
       const answer = await ask(base + path);
       assert.ok([502, 503].includes(answer.status), `${path}: ${answer.status}`);
       assert.equal(answer.json().error.code, "service_unavailable");

@@ -15,7 +15,7 @@ const POLLERS = 40;
 const PUBLISHERS = 10;
 const CHANNEL = "public.rolling";
 /** Every replica has an address of its own, and each service the port that the gateway asks. */
-const PORTS = { "comet-svc": 8081, "chat-svc": 8082, "sse-svc": 8083 };
+const PORTS = { "comet-svc": 8081, "chat-svc": 8082, "sse-svc": 8083, "streams-svc": 8084 };
 const NETWORK = `127.${(process.pid % 200) + 20}.${Math.floor(Math.random() * 250)}`;
 
 describe("the gateway of docker-compose.yml", () => {
@@ -63,7 +63,7 @@ describe("the gateway of docker-compose.yml", () => {
     const [first, second] = [await add(), await add()];
     for (const service of Object.keys(PORTS)) name(service, [first.address, second.address]);
     // Of the other services there are none: the gateway waits for one of each, and only needs to be told that it is there.
-    writeFileSync(path.join(world, "bin/curl"), `#!/bin/sh\ncase "$*" in *:808[23]/*) exit 0 ;; esac\nexec /usr/bin/curl "$@"\n`);
+    writeFileSync(path.join(world, "bin/curl"), `#!/bin/sh\ncase "$*" in *:808[234]/*) exit 0 ;; esac\nexec /usr/bin/curl "$@"\n`);
     chmodSync(path.join(world, "bin/curl"), 0o755);
     const args = [path.join(ROOT, "ops/gateway/gateway.sh"), `${world}/nginx.conf`, `${world}/run`, `${world}/tls`, `${world}/front.conf`];
     gateway = start("sh", args, { PATH: `${world}/bin:${process.env.PATH}`, WORLD: world });

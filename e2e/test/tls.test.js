@@ -21,7 +21,7 @@ describe("the gateway with TLS", () => {
   let authority;
   before(async () => {
     service = await startService("standalone");
-    gateway = await startGateway({ comet: service.port, chat: service.port, sse: service.port }, undefined, { tls: true });
+    gateway = await startGateway({ comet: service.port, chat: service.port, sse: service.port, streams: service.port }, undefined, { tls: true });
     base = gateway.secure;
     trust(gateway.certificate);
     authority = readFileSync(gateway.certificate);
@@ -48,6 +48,14 @@ describe("the gateway with TLS", () => {
     gateway.test();
     const complaints = gateway.told().split("\n").filter((line) => /\[(warn|emerg|alert)\]/.test(line) && !line.includes("RLIMIT_NOFILE"));
     assert.deepEqual(complaints.filter((line) => !line.includes('"listen ... http2" directive is deprecated')), []);
+  });
+
+  test("a stream is created at the address that its client used, and needs TLS", async () => {
+    const create = (url) => ask(url, { method: "PUT", headers: bearer() });
+    const created = await create(`${base}/streams/public.tls`);
+    assert.deepEqual([created.status, created.headers.location], [201, `${base}/streams/public.tls`]);
+    const open = await create(`${gateway.base}/streams/public.tls`);
+    assert.deepEqual([open.status, open.json().error.code], [403, "tls_required"]);
   });
 
   test("only TLS 1.2 and 1.3, with forward secrecy", async () => {

@@ -21,7 +21,7 @@ source=${1:-/etc/nginx/nginx.conf}
 folder=${2:-/run/trident}
 certificates=${3:-/etc/trident/tls}
 front_source=${4:-/etc/nginx/front.conf}
-services="comet-svc:8081 chat-svc:8082 sse-svc:8083"
+services="comet-svc:8081 chat-svc:8082 sse-svc:8083 streams-svc:8084"
 front=$$ # what this shell becomes in the end
 
 # Whether a replica answers at all, ready or not. A replica that has not answered three times in a row hangs.
