@@ -22,8 +22,11 @@ pub(in crate::live) trait Archive: fmt::Debug + Send + Sync {
     /// Reads a piece, on another thread.
     fn request(&self, request: Request);
 
-    /// The newest message of `channel` that is known to be removed, without reading anything.
+    /// Up to where `channel` may have lost messages, as far as that is known without reading anything. Some up to there may be stored.
     fn removed(&self, channel: &ChannelName) -> Cursor;
+
+    /// The newest message of `channel` that is known to be purged: none up to it may be read, even if it is there.
+    fn purged(&self, channel: &ChannelName) -> Cursor;
 
     /// Whether it has messages up to `cursor`, on any channel.
     fn has_before(&self, cursor: Cursor) -> bool;
@@ -49,7 +52,7 @@ pub(in crate::live) struct Piece {
     pub(in crate::live) messages: Vec<Arc<Message>>,
     /// Up to here, this is everything.
     pub(in crate::live) end: Cursor,
-    /// For each channel, the newest message that was removed.
+    /// For each channel, up to where it may have lost some.
     pub(in crate::live) removed: Vec<Cursor>,
     /// Whether messages are lost that retention has not removed: a gap for every reader.
     pub(in crate::live) is_damaged: bool,

@@ -246,22 +246,22 @@ impl Reader {
         if mem::replace(&mut rest.purges, purges) == purges {
             return false;
         }
-        let removed = |subscription: &Subscription| {
+        // Up to where each has been purged, and up to where it may have lost some.
+        let lost = |subscription: &Subscription| {
             let channel = &subscription.channel;
-            let removed = match channel.is_stream() {
-                true => channel.history.lock().dropped().unwrap_or_default(),
-                false => archive.removed(&channel.name),
+            let [purged, removed] = match channel.is_stream() {
+                // What a stream has is what its own records left.
+                true => [channel.history.lock().dropped().unwrap_or_default(); 2],
+                false => [archive.purged(&channel.name), archive.removed(&channel.name)],
             };
-            channel.lost(removed)
+            [channel.lost(purged), channel.lost(removed)]
         };
-        let removed: HashMap<&ChannelName, Cursor> =
-            self.subscriptions.iter().map(|one| (&one.channel.name, removed(one))).collect();
-        // What a stream has is what its own records left.
-        let is_kept =
-            |message: &Message| removed.get(&message.draft.channel).is_none_or(|removed| message.id > *removed);
+        let lost: Vec<[Cursor; 2]> = self.subscriptions.iter().map(lost).collect();
+        let purged = self.subscriptions.iter().zip(&lost).map(|(one, [purged, _])| (&one.channel.name, *purged));
+        let purged: HashMap<&ChannelName, Cursor> = purged.collect();
+        let is_kept = |message: &Message| purged.get(&message.draft.channel).is_none_or(|purged| message.id > *purged);
         rest.messages.retain(|message| is_kept(message));
-        let removed: Vec<Cursor> =
-            self.subscriptions.iter().map(|subscription| removed[&subscription.channel.name]).collect();
+        let removed: Vec<Cursor> = lost.into_iter().map(|[_, removed]| removed).collect();
         self.report(&removed)
     }
 

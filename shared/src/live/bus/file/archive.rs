@@ -80,6 +80,10 @@ impl Archive for DiskArchive {
         self.catalog.segments.lock().removed.of(channel)
     }
 
+    fn purged(&self, channel: &ChannelName) -> Cursor {
+        self.catalog.segments.lock().purged(channel)
+    }
+
     fn has_before(&self, cursor: Cursor) -> bool {
         let segments = self.catalog.segments.lock();
         let sealed =
@@ -285,7 +289,8 @@ impl DiskArchive {
         let segments = self.catalog.segments.lock();
         let wanted = request.channels.iter().zip(limits).map(|((channel, after), limit)| {
             let removed = segments.removed.of(channel).max(*limit);
-            let after = removed.max(*after);
+            // What it has lost besides is not there.
+            let after = segments.purged(channel).max(*limit).max(*after);
             let active = match segments.active.index.channel(channel) {
                 Some(entries) => index::entries(entries, after, budget)?,
                 None => Default::default(),

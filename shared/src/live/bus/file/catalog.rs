@@ -1,6 +1,6 @@
 //! The segments of a log, as the writer changes them and readers of the disk see them.
 
-use std::{io, sync::Arc};
+use std::{collections::HashMap, io, sync::Arc};
 
 use parking_lot::Mutex;
 
@@ -9,6 +9,10 @@ use super::{
     index::{Index, Sealed},
     removed::Removed,
 };
+use crate::pure::{ChannelName, Cursor};
+
+/// With more channels than this, those whose bytes have left the disk are forgotten.
+const MAX_PURGED: usize = 65_536;
 
 /// See the module.
 #[derive(Debug)]
@@ -24,8 +28,11 @@ pub(super) struct Segments {
     pub(super) sealed: Arc<Vec<Arc<SealedSegment>>>,
     /// The segment that is being written.
     pub(super) active: ActiveSegment,
-    /// What removed segments had.
+    /// What each channel may have lost.
     pub(super) removed: Arc<Removed>,
+    /// Up to which message each channel was purged. It has all purges whose bytes may still be on disk: what was purged is not read. Nothing else is left
+    /// out, since `removed` may say more of a channel than it has lost.
+    pub(super) purged: HashMap<ChannelName, Cursor>,
     /// How many purges were obeyed.
     pub(super) purges: u64,
 }
@@ -50,6 +57,22 @@ pub(super) struct ActiveSegment {
     /// Whether it has all states and holes: until then, the segment before is needed. They are durable then, whatever `TRIDENT_FSYNC` says: the first
     /// write of a segment reserves ids, for which publishers wait until it is synced.
     pub(super) has_checkpoint: bool,
+}
+
+impl Segments {
+    /// The newest message of a channel that is known to be purged.
+    pub(super) fn purged(&self, channel: &ChannelName) -> Cursor {
+        self.purged.get(channel).copied().unwrap_or_default()
+    }
+
+    /// The bytes of these purges have left the disk. They are remembered for readers that have read a piece before, as long as they are few.
+    pub(super) fn forget_purged<'a>(&mut self, purges: impl Iterator<Item = (&'a ChannelName, Cursor)>) {
+        for (channel, up_to) in purges {
+            if self.purged.len() > MAX_PURGED && self.purged(channel) <= up_to {
+                self.purged.remove(channel);
+            }
+        }
+    }
 }
 
 impl Catalog {

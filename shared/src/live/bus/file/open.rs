@@ -4,7 +4,7 @@
 //! lock ─▶ segments by their names ─▶ index of each sealed one, made again if it is missing ─▶ scan of the last one ─▶ its torn end is cut
 //! ```
 
-use std::{io, sync::Arc};
+use std::{collections::HashMap, io, sync::Arc};
 
 use parking_lot::Mutex;
 
@@ -282,7 +282,8 @@ pub(super) fn open_locked(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) 
     let has_checkpoint = indexing.has_checkpoint;
     let active =
         ActiveSegment { number: head.number, salt: head.salt, file, length: scanned.end, index, has_checkpoint };
-    let segments = Segments { sealed: Arc::new(sealed), active, removed: Arc::new(removed), purges: 0 };
+    let segments =
+        Segments { sealed: Arc::new(sealed), active, removed: Arc::new(removed), purged: HashMap::new(), purges: 0 };
     let floor = Cursor::new(head.created_ms, 0);
     let mut store = Store {
         catalog: Arc::new(Catalog { disk, segments: Mutex::new(segments) }),

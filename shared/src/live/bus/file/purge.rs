@@ -85,6 +85,8 @@ impl Purge {
         let removed = Arc::make_mut(&mut segments.removed);
         removed.raise(self.channel.clone(), self.up_to);
         removed.shrink();
+        let purged = segments.purged.entry(self.channel.clone()).or_default();
+        *purged = self.up_to.max(*purged);
         segments.purges += 1;
     }
 

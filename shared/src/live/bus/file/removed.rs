@@ -41,7 +41,7 @@ pub(super) struct Removed {
 }
 
 impl Removed {
-    /// The newest id that the channel may have lost; zero if it has lost none.
+    /// The newest id that the channel may have lost; zero if it has lost none. Some messages up to it may be stored: this is for gaps alone.
     pub(super) fn of(&self, channel: &ChannelName) -> Cursor {
         self.by_channel.get(channel).copied().unwrap_or(self.forgotten)
     }

@@ -60,9 +60,9 @@ impl FileBus {
     /// Whether a channel has no messages that are on disk only, up to a position, which is returned.
     async fn require_unused(&self, channel: &ChannelName) -> Result<Cursor, BusError> {
         let head = self.log.head();
-        // What the memory has dropped may be on disk, unless it was removed there, too.
+        // What the memory has dropped may be on disk, unless it was purged.
         let dropped = self.log.dropped(channel).unwrap_or_else(|| self.log.forgotten().up_to);
-        if dropped > self.archive.removed(channel) && !self.log.knows_stream(channel) {
+        if dropped > self.archive.purged(channel) && !self.log.knows_stream(channel) {
             let mut reader = Reader::open(&self.log, std::slice::from_ref(channel), Since::Earliest);
             let oldest = reader.stored(Limit { messages: 1, bytes: usize::MAX }).await;
             if oldest.is_some_and(|batch| !batch.messages.is_empty()) {

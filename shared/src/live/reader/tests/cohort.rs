@@ -143,6 +143,10 @@ impl Archive for Slow {
         Cursor::ZERO
     }
 
+    fn purged(&self, _: &ChannelName) -> Cursor {
+        Cursor::ZERO
+    }
+
     fn has_before(&self, _: Cursor) -> bool {
         false
     }

@@ -20,9 +20,9 @@ const SKIPPED: u64 = 16 * 1024;
 /// One channel of a request.
 pub(super) struct Wanted {
     pub(super) channel: ChannelName,
-    /// Messages after this one are wanted and have not been removed.
+    /// Messages after this one are wanted, and neither purged nor beyond the limits of the channel.
     pub(super) after: Cursor,
-    /// The newest message that was removed.
+    /// Up to here, it may have lost some.
     pub(super) removed: Cursor,
     /// Its entries in the segment that is being written.
     pub(super) active: (Vec<Entry>, bool),

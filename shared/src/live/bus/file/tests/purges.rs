@@ -5,6 +5,7 @@ use std::cell::Cell;
 use super::*;
 
 mod damage;
+mod others;
 
 const WITHIN: Duration = Duration::from_secs(3_600);
 const HALF_MS: u64 = 1_800_000;

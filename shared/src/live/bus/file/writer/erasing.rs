@@ -153,6 +153,9 @@ impl Writer {
         if !gone.is_empty() {
             let removed = self.store.catalog.segments.lock().removed.clone();
             removed.write(&*self.store.catalog.disk)?;
+            let mut segments = self.store.catalog.segments.lock();
+            segments.forget_purged(gone.iter().map(|purge| (&purge.channel, purge.up_to)));
+            drop(segments);
             log::info!("{}: {} purges were removed from the disk", self.directory(), gone.len());
         }
         Ok(gone)

@@ -106,7 +106,7 @@ impl Writer {
         };
         let segments = self.store.catalog.segments.lock();
         let newest = segments.active.index.channel(&create.channel).map(|entries| entries.summary().last);
-        let known = unused_up_to.max(segments.removed.of(&create.channel));
+        let known = unused_up_to.max(segments.purged(&create.channel));
         newest.is_some_and(|newest| newest > known)
             || batch.staged.is_unchanged(&create.channel) && batch.changes.iter().any(is_planned)
     }
