@@ -103,6 +103,9 @@ pub(crate) enum Scenario {
         /// Number of messages in each request.
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         batch: u32,
+        /// Requests per second, instead of as many as are answered.
+        #[arg(long)]
+        rate: Option<f64>,
         #[command(flatten)]
         stretch: Stretch,
     },

@@ -115,13 +115,14 @@ fn run(cli: Cli) -> Result<Vec<Record>, Fault> {
             }
             Ok(records)
         }
-        Scenario::Publish { connections, channels, idle_readers, batch, stretch } => {
+        Scenario::Publish { connections, channels, idle_readers, batch, rate, stretch } => {
             let plan = publish::Plan {
                 connections: connections as usize,
                 channels: channels as usize,
                 idle_readers: idle_readers as usize,
                 payload: stretch.payload(),
                 batch: batch as usize,
+                rate: rate.filter(|rate| *rate > 0.0),
                 warm_up: stretch.warm_up(),
                 duration: stretch.duration(),
             };

@@ -59,7 +59,16 @@ impl<S: Fn(Options) -> Result<Server, Fault>> Series<'_, S> {
     fn publish(&self) -> publish::Plan {
         let duration = Duration::from_secs_f64(self.seconds);
         let warm_up = duration.div_f64(5.0);
-        publish::Plan { connections: 64, channels: 1, idle_readers: 0, payload: 128, batch: 1, warm_up, duration }
+        publish::Plan {
+            connections: 64,
+            channels: 1,
+            idle_readers: 0,
+            payload: 128,
+            batch: 1,
+            rate: None,
+            warm_up,
+            duration,
+        }
     }
 
     fn readers(&mut self) -> Result<(), Fault> {

@@ -1,5 +1,5 @@
 //! Publishing over HTTP to a channel that nobody reads: connections that each send a request when the one before it is
-//! answered.
+//! answered, or is due.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -32,8 +32,17 @@ pub(crate) struct Plan {
     pub(crate) payload: usize,
     /// Messages in each request; more than one go as lines of JSON.
     pub(crate) batch: usize,
+    /// Requests per second of all connections together; `None`: each sends the next one at once.
+    pub(crate) rate: Option<f64>,
     pub(crate) warm_up: Duration,
     pub(crate) duration: Duration,
+}
+
+impl Plan {
+    /// Nanoseconds between two requests of a connection.
+    fn interval(&self) -> u64 {
+        self.rate.map_or(0, |rate| (self.connections as f64 / rate * 1e9) as u64)
+    }
 }
 
 /// A request to a channel, the same each time.
@@ -59,10 +68,16 @@ struct Connection {
     request: usize,
     /// Bytes of the present request that the kernel has taken.
     written: usize,
+    /// When the present request is due, or was sent: in nanoseconds of the clock.
     begun: u64,
 }
 
 impl Connection {
+    /// Whether the present request has not been sent, and is not due.
+    fn waits(&self, now: u64) -> bool {
+        self.written == 0 && self.begun > now
+    }
+
     /// Writes what it takes of the present request.
     fn write(&mut self, request: &[u8]) -> io::Result<()> {
         while self.written < request.len() {
@@ -134,7 +149,9 @@ pub(crate) fn run(server: &Server, plan: Plan) -> Result<Publish, Fault> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         poll.registry().register(&mut stream, Token(number), interest)?;
         let request = turns.next().unwrap_or_default();
-        connections.push(Connection { stream, http: Decoder::default(), request, written: 0, begun: clock.nanos() });
+        // Evenly, not all at once.
+        let begun = clock.nanos() + plan.interval() * number as u64 / plan.connections as u64;
+        connections.push(Connection { stream, http: Decoder::default(), request, written: 0, begun });
     }
 
     let mut latency = Latency::histogram();
@@ -147,7 +164,8 @@ pub(crate) fn run(server: &Server, plan: Plan) -> Result<Publish, Fault> {
             before = Some(Mark::now(server)?);
         }
         progress.tell("measuring", format_args!("{} requests", latency.len()));
-        poll.poll(&mut events, Some(TICK))?;
+        // The kernel would round a shorter wait up to a millisecond.
+        poll.poll(&mut events, Some(if plan.rate.is_some() { Duration::ZERO } else { TICK }))?;
         for event in &events {
             let Some(connection) = connections.get_mut(event.token().0) else { continue };
             if connection.stream.peer_addr().is_err() {
@@ -156,11 +174,19 @@ pub(crate) fn run(server: &Server, plan: Plan) -> Result<Publish, Fault> {
             if event.is_readable() && connection.read(&mut buffer)? {
                 let now = clock.nanos();
                 latency.saturating_record(now - connection.begun);
-                connection.begun = now;
+                connection.begun = if plan.rate.is_some() { connection.begun + plan.interval() } else { now };
                 connection.request = turns.next().unwrap_or_default();
                 connection.written = 0;
             }
-            connection.write(&requests[connection.request])?;
+            if !connection.waits(clock.nanos()) {
+                connection.write(&requests[connection.request])?;
+            }
+        }
+        if plan.rate.is_some() {
+            let now = clock.nanos();
+            for connection in connections.iter_mut().filter(|one| one.written == 0 && !one.waits(now)) {
+                connection.write(&requests[connection.request])?;
+            }
         }
     }
     let (after, before) = (Mark::now(server)?, before.ok_or(Fault::Refused("to be measured for no time"))?);
@@ -198,6 +224,7 @@ mod tests {
             idle_readers: 0,
             payload: 40,
             batch: 1,
+            rate: None,
             warm_up: second,
             duration: second,
         };
@@ -214,5 +241,22 @@ mod tests {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
             assert_eq!(line["data"].as_str().unwrap().len(), 40);
         }
+    }
+
+    #[test]
+    fn each_connection_has_its_part_of_the_rate() {
+        let second = Duration::from_secs(1);
+        let plan = Plan {
+            connections: 64,
+            channels: 1,
+            idle_readers: 0,
+            payload: 40,
+            batch: 1,
+            rate: Some(1_000.0),
+            warm_up: second,
+            duration: second,
+        };
+        assert_eq!(plan.interval(), 64_000_000);
+        assert_eq!(Plan { rate: None, ..plan }.interval(), 0);
     }
 }

@@ -60,6 +60,7 @@ impl Size {
             idle_readers: 0,
             payload: self.payload,
             batch,
+            rate: None,
             warm_up: self.warm_up(),
             duration: self.duration(),
         }

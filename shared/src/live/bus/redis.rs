@@ -47,6 +47,7 @@ mod entry;
 mod error;
 mod health;
 mod ledger;
+mod linger;
 mod link;
 mod page;
 mod peers;
@@ -102,6 +103,8 @@ struct Shared {
     progress: watch::Sender<Cursor>,
     /// Requests a probe.
     wanted: Notify,
+    /// Ends the pause before the next read of the stream.
+    hurried: Notify,
     clock: Mutex<BusClock>,
     health: Mutex<Health>,
     warnings: Mutex<Throttle>,
@@ -176,6 +179,7 @@ impl RedisBus {
             needed: Mutex::default(),
             progress: watch::Sender::new(Cursor::ZERO),
             wanted: Notify::new(),
+            hurried: Notify::new(),
             clock: Mutex::new(BusClock::new(clock)),
             health: Mutex::default(),
             warnings: Mutex::new(Throttle::new(Duration::from_secs(1))),

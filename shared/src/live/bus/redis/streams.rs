@@ -88,6 +88,10 @@ enum Tried<T> {
 /// When it does not get there in time.
 pub(super) async fn read_up_to(shared: &Shared, id: Cursor, deadline: Instant) -> Result<(), BusError> {
     let mut progress = shared.progress.subscribe();
+    if *progress.borrow_and_update() >= id {
+        return Ok(());
+    }
+    shared.hurried.notify_one();
     let reached = timeout_at(deadline, progress.wait_for(|head| *head >= id)).await;
     // This process owns the sender, so it is not dropped before the answer.
     reached

@@ -6,13 +6,14 @@
 use std::{convert::Infallible, mem, sync::Arc, time::Duration};
 
 use redis::{Value, aio::MultiplexedConnection};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
     Connection, Phase, Shared,
     entry::{self, Entry, What},
     error::LinkError,
     ledger::Ledger,
+    linger::Linger,
     page::{FIRST_PAGE, next_page},
     scripts::{EDGE, STREAM},
     streams::{self, Known, Loaded},
@@ -49,6 +50,7 @@ pub(super) struct Tail {
     floor: Cursor,
     /// The number of entries to request next.
     page: usize,
+    linger: Linger,
     /// Whether streams may have changed in a part of the stream that was not read: they have to be loaded.
     has_missed: bool,
     /// The log has all of what was loaded of streams when it is here.
@@ -70,6 +72,7 @@ impl Tail {
             digest: None,
             floor: Cursor::ZERO,
             page: FIRST_PAGE,
+            linger: Linger::new(Instant::now()),
             has_missed: true,
             loaded: Cursor::ZERO,
             ended: None,
@@ -135,6 +138,7 @@ impl Tail {
             pipeline.cmd("GET").arg(EDGE);
             let (page, edge): (Value, Option<String>) = pipeline.query_async(&mut connection).await?;
             let page = entries(page).ok_or(LinkError::Answer("XREAD"))?;
+            let (count, is_full) = (page.len(), page.len() >= self.page);
             if page.is_empty() && !is_ready {
                 // Trimmed in the meantime.
                 self.mark_lost_up_to(last);
@@ -144,6 +148,11 @@ impl Tail {
             if !is_ready && !self.has_missed && self.position() >= last.max(self.loaded) {
                 is_ready = true;
                 self.ready(commands);
+            }
+            let pause = self.linger.after(count, Instant::now());
+            if is_ready && !is_full && !pause.is_zero() {
+                // Who waits for an entry does not wait for this, too.
+                let _ = timeout(pause, self.shared.hurried.notified()).await;
             }
         }
     }
