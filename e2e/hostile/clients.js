@@ -29,7 +29,7 @@ export function percentiles(times) {
 export class GoodClients {
   #process;
   #failed;
-  /** Times without an attack so far, by whose they are. */
+  /** Times without an attack, by whose they are. */
   #quiet = new Map();
 
   /** `publishTo`: where the publisher goes, if not where the readers go. */
@@ -58,14 +58,14 @@ export class GoodClients {
   /** What became of what was published since the mark: `{times, wrong}`, when all of it should have arrived. `of`: whose times. */
   window = (of) => this.#ask("window", of);
 
-  /** The times in which nothing is done: now, and before the attacks until now. */
+  /** The times while nothing else is done, measured once for each choice of readers. */
   async quiet(of) {
     const whose = String(of);
-    await this.mark();
-    const { times } = await this.window(of);
-    const all = [...(this.#quiet.get(whose) ?? []), ...times];
-    this.#quiet.set(whose, all);
-    return all;
+    if (!this.#quiet.has(whose)) {
+      await this.mark();
+      this.#quiet.set(whose, (await this.window(of)).times);
+    }
+    return this.#quiet.get(whose);
   }
 
   async stop() {
