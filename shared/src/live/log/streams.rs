@@ -28,6 +28,8 @@ pub(super) struct Streams {
     pub(super) unforgotten: Vec<ChannelName>,
     /// Bytes of memory of the streams of each owner that has a share.
     owners: HashMap<Arc<str>, usize>,
+    /// How often messages were removed.
+    pub(super) losses: u64,
 }
 
 pub(super) struct Entry {
@@ -118,6 +120,7 @@ impl Streams {
         if let Some(entry) = self.entries.get_mut(&message.draft.channel) {
             let bytes = message.footprint();
             entry.of_messages -= bytes;
+            self.losses += 1;
             let owner = entry.owner.clone();
             self.recount(owner.as_ref(), bytes, 0);
         }

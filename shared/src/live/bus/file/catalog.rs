@@ -1,12 +1,16 @@
 //! The segments of a log, as the writer changes them and readers of the disk see them.
 
-use std::{collections::HashMap, io, sync::Arc};
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, OnceLock},
+};
 
 use parking_lot::Mutex;
 
 use super::{
     disk::{Disk, DiskFile},
-    index::{Index, Sealed},
+    index::{Copies, Index, Sealed},
     removed::Removed,
 };
 use crate::pure::{ChannelName, Cursor};
@@ -43,6 +47,8 @@ pub(super) struct SealedSegment {
     pub(super) sealed: Sealed,
     /// Bytes of the segment and its index.
     pub(super) bytes: u64,
+    /// Messages of streams that are not in the order of ids. A start learns it when it looks for streams.
+    pub(super) copies: OnceLock<Copies>,
 }
 
 /// The segment that is being written.

@@ -5,6 +5,7 @@ use std::{io, path::Path, sync::Arc};
 use super::{
     disk::{Directory, Disk},
     error::OpenError,
+    index::Copied,
     open,
     record::{self, Encoder, Hole},
     removed::{self, Removed},
@@ -52,7 +53,7 @@ struct Importer {
     /// The streams, which the new log's segments repeat.
     log: Arc<Log>,
     /// What is to be added to the index.
-    copied: Vec<(ChannelName, usize)>,
+    copied: Vec<Copied>,
     /// The newest position that a change of a stream uses.
     position: Cursor,
     /// The streams of a checkpoint that are not known yet.
@@ -143,7 +144,7 @@ impl Importer {
     /// Adds a message of a stream that is not in the order of ids.
     fn copy(&mut self, id: Cursor, created: Cursor, draft: Draft) -> io::Result<()> {
         let length = self.encoder.copy(id, created, &draft, true);
-        self.copied.push((draft.channel.clone(), length));
+        self.copied.push(Copied { channel: draft.channel.clone(), created, id, length: length as u64 });
         self.log.restore_message(Message::new(id, draft), created, Moment::now());
         self.added()
     }
@@ -182,9 +183,8 @@ impl Importer {
         if self.has_more {
             self.store.write(&self.encoder)?;
             self.store.commit(&self.encoder, &self.placed);
-            self.store.commit_streams(&self.copied, self.position);
+            self.store.commit_streams(std::mem::take(&mut self.copied), self.position);
             self.placed.clear();
-            self.copied.clear();
             self.has_more = false;
         }
         if self.store.is_full() {

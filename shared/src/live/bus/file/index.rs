@@ -9,16 +9,15 @@
 //!   stream       for each message the distance from the one before, and its length
 //! ```
 
-use std::{
-    borrow::Cow,
-    collections::{HashMap, HashSet},
-    io,
-};
+use std::{borrow::Cow, collections::HashMap, io};
 
 use super::record::{read_number, write_number};
 use crate::pure::{ChannelName, Cursor};
 
+mod copies;
 pub(super) mod sealed;
+
+pub(super) use copies::{Copied, Copies, Ids};
 
 /// Messages of one block.
 const BLOCK: u64 = 128;
@@ -151,10 +150,8 @@ pub(super) struct Index {
     pub(super) first: Option<Cursor>,
     /// The memory in bytes, about.
     pub(super) memory: usize,
-    /// The streams that have copies in the segment.
-    copies: HashSet<ChannelName>,
-    /// The bytes of these records.
-    copied: u64,
+    /// Messages of streams that are not in the order of ids.
+    pub(super) copies: Copies,
 }
 
 /// The entries of a channel in memory.
@@ -196,17 +193,8 @@ impl Index {
     }
 
     /// Adds a message of a stream that is not in the order of ids: the index does not say where.
-    pub(super) fn add_copy(&mut self, channel: &ChannelName, length: u64) {
-        self.copied += length;
-        if !self.copies.contains(channel) {
-            self.memory += CHANNEL + channel.len();
-            self.copies.insert(channel.clone());
-        }
-    }
-
-    /// Whether the segment has copies of this stream.
-    pub(super) fn has_copies(&self, channel: &ChannelName) -> bool {
-        self.copies.contains(channel)
+    pub(super) fn add_copy(&mut self, copied: Copied) {
+        self.memory += self.copies.add(copied);
     }
 
     pub(super) fn channel(&self, name: &ChannelName) -> Option<&Entries> {
@@ -217,7 +205,7 @@ impl Index {
     pub(super) fn sealed(&self, number: u64, salt: u32, length: u64) -> Sealed {
         let first = self.channels.values().map(|entries| entries.summary.first).min().unwrap_or_default();
         let last = self.channels.values().map(|entries| entries.summary.last).max().unwrap_or_default();
-        let (channels, messages, copied) = (self.channels.len() as u64, self.messages, self.copied);
+        let (channels, messages, copied) = (self.channels.len() as u64, self.messages, self.copies.bytes);
         Sealed { number, salt, length, channels, messages, first, last, copied }
     }
 }

@@ -4,7 +4,11 @@
 //! lock ─▶ segments by their names ─▶ index of each sealed one, made again if it is missing ─▶ scan of the last one ─▶ its torn end is cut
 //! ```
 
-use std::{collections::HashMap, io, sync::Arc};
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, OnceLock},
+};
 
 use parking_lot::Mutex;
 
@@ -12,7 +16,7 @@ use super::{
     catalog::{ActiveSegment, Catalog, SealedSegment, Segments},
     disk::{Disk, DiskFile},
     error::OpenError,
-    index::{Index, sealed},
+    index::{Copied, Index, sealed},
     progress::Progress,
     purge,
     record::{self, Hole},
@@ -58,9 +62,9 @@ impl Visit for Indexing {
         Ok(())
     }
 
-    fn copy(&mut self, found: Found<'_>, _: Cursor) -> io::Result<()> {
+    fn copy(&mut self, found: Found<'_>, created: Cursor) -> io::Result<()> {
         let channel = record::channel(found.fields).ok_or(io::ErrorKind::InvalidData)?;
-        self.index.add_copy(&channel, found.length);
+        self.index.add_copy(Copied { channel, created, id: found.id, length: found.length });
         Ok(())
     }
 
@@ -128,7 +132,7 @@ impl Opening {
                 Err(self.damaged(name, length, format!("{} bytes that were there", sealed.length - length)))
             }
             Ok((sealed, bytes)) if sealed.number == number && sealed.length == length => {
-                Ok(SealedSegment { sealed, bytes: length + bytes })
+                Ok(SealedSegment { sealed, bytes: length + bytes, copies: OnceLock::new() })
             }
             _ => {
                 log::warn!("{}: the index of {name} is missing or damaged; rebuilding it", self.directory);
@@ -145,7 +149,8 @@ impl Opening {
                 let written = store::write_index(&*self.disk, number, &bytes);
                 written.map_err(io::Error::from).map_err(self.error("cannot write an index"))?;
                 let sealed = indexing.index.sealed(number, head.salt, length);
-                Ok(SealedSegment { sealed, bytes: length + bytes.len() as u64 })
+                let copies = indexing.index.copies.into();
+                Ok(SealedSegment { sealed, bytes: length + bytes.len() as u64, copies })
             }
         }
     }

@@ -42,7 +42,7 @@ pub struct Examined {
 }
 
 impl Examined {
-    /// Whether a server would refuse to start.
+    /// Whether something is lost: a server refuses to start if it has to read that.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         self.cut.is_some() || self.missing > 0 || self.is_table_damaged

@@ -10,7 +10,7 @@ use super::{
     catalog::{Catalog, SealedSegment},
     disk::is_unreadable,
     error::WriteError,
-    index::{Summary, sealed},
+    index::{Ids, Summary, sealed},
     removed::Removed,
     segment::{file_name, index_name},
 };
@@ -32,6 +32,8 @@ pub(super) struct Rules {
     pub(super) has_new: bool,
     /// The segment whose messages of streams have been written again.
     pub(super) moved: Option<u64>,
+    /// See [`Enforced::needed`]: it is not looked at again until streams lose something, unless there is a new segment.
+    pub(super) needed: Option<(u64, u64)>,
 }
 
 /// What was removed.
@@ -43,6 +45,8 @@ pub(super) struct Enforced {
     pub(super) is_kept: bool,
     /// The segment whose messages of streams are to be written again before it is removed.
     pub(super) to_move: Option<u64>,
+    /// The oldest segment if streams need it, and what they had lost then.
+    pub(super) needed: Option<(u64, u64)>,
 }
 
 /// Removes the oldest segments that exceed the total or are not needed, except for one that has messages of the streams of `log`: these are kept.
@@ -55,7 +59,7 @@ pub(super) fn enforce(
     log: &Log,
     rules: &Rules,
 ) -> Result<Enforced, WriteError> {
-    let Rules { total, keys_ms, has_new, moved } = *rules;
+    let Rules { total, keys_ms, has_new, moved, needed } = *rules;
     let (mut size, _) = catalog.size();
     // Neither is copied unless something is removed.
     let (sealed, mut removed, has_checkpoint) = {
@@ -65,7 +69,8 @@ pub(super) fn enforce(
     // Until a segment has a checkpoint, the states and holes are in the one before.
     let removable = sealed.len().saturating_sub(usize::from(!has_checkpoint));
     let oldest_ms = archive.oldest_ms();
-    let (mut count, mut is_kept, mut to_move) = (0, false, None);
+    let losses = log.stream_losses();
+    let mut enforced = Enforced::default();
     let is_unneeded = |segment: &SealedSegment| {
         let has_expired = segment.sealed.last.ms < oldest_ms;
         // A segment whose index cannot be read goes by age and by the total.
@@ -75,7 +80,12 @@ pub(super) fn enforce(
     for (at, segment) in sealed[..removable].iter().enumerate() {
         let is_over = total.is_some_and(|most| size > most);
         if !is_over && !is_unneeded(segment) {
-            is_kept = segment.sealed.last.ms >= keys_ms;
+            enforced.is_kept = segment.sealed.last.ms >= keys_ms;
+            break;
+        }
+        let here = Some((segment.sealed.number, losses));
+        if !is_over && !has_new && needed == here {
+            enforced.needed = here;
             break;
         }
         let of_streams = if moved == Some(segment.sealed.number) { 0 } else { live_bytes(catalog, log, segment) };
@@ -90,15 +100,17 @@ pub(super) fn enforce(
                 }
                 bytes >= 2 * live
             };
-            to_move = (is_over || has_new && is_worth()).then_some(segment.sealed.number);
+            enforced.to_move = (is_over || has_new && is_worth()).then_some(segment.sealed.number);
+            enforced.needed = here.filter(|_| enforced.to_move.is_none());
             break;
         }
         lose(catalog, log, segment, Arc::make_mut(&mut removed)).map_err(WriteError::Other)?;
         size -= segment.bytes;
-        count += 1;
+        enforced.count += 1;
     }
+    let count = enforced.count;
     if count == 0 {
-        return Ok(Enforced { count, is_kept, to_move });
+        return Ok(enforced);
     }
     Arc::make_mut(&mut removed).shrink();
     removed.write(&*catalog.disk)?;
@@ -117,23 +129,43 @@ pub(super) fn enforce(
             }
         }
     }
-    Ok(Enforced { count, is_kept, to_move })
+    Ok(enforced)
 }
 
-/// The bytes of a segment that streams may need: all of it if its index cannot be read.
+/// The bytes of a segment that streams need: all of it if its index cannot be read. What was deleted or purged does not count.
 fn live_bytes(catalog: &Catalog, log: &Log, segment: &SealedSegment) -> u64 {
     if !log.has_streams() {
         return 0;
     }
     let of_stream = |one: io::Result<(ChannelName, Summary)>| {
-        let (channel, summary) = one?;
-        Ok(if is_of_stream(log, &channel, summary.last) { summary.bytes } else { 0 })
+        let (channel, Summary { first, last, bytes, count, .. }) = one?;
+        let live = log
+            .stream_created(&channel)
+            .map_or(0, |created| log.stream_count((&channel, created), (created.max(first.before()), last)) as u64);
+        Ok(part(bytes, live, count))
     };
+    let copied = segment.copies.get().map(|copies| {
+        let live = |(channel, created, ids): (&ChannelName, Cursor, &Ids)| {
+            // A stream loses its oldest messages first.
+            let oldest = log.stream_oldest((channel, created));
+            let live = oldest.map_or(0, |oldest| ids.within(oldest, Cursor::MAX).count() as u64);
+            part(ids.bytes, live, ids.count)
+        };
+        copies.iter().map(live).sum()
+    });
+    // Unknown if the start could not read them.
+    let copied = copied.unwrap_or(segment.sealed.copied);
     let sum = catalog
         .disk
         .open(&index_name(segment.sealed.number))
         .and_then(|index| sealed::all(&*index, segment.sealed.channels).map(of_stream).sum::<io::Result<u64>>());
-    sum.map_or(segment.bytes, |sum| sum + segment.sealed.copied)
+    sum.map_or(segment.bytes, |sum| sum + copied)
+}
+
+/// The bytes of `live` of `count` messages that have so many bytes together.
+fn part(bytes: u64, live: u64, count: u64) -> u64 {
+    let bytes = u128::from(bytes) * u128::from(live.min(count)) / u128::from(count.max(1));
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 /// Whether the channel is a stream that was created before its message `last`.

@@ -122,6 +122,8 @@ impl FileBus {
             is_gone: false,
             moving: None,
             moved: None,
+            owed: 0,
+            needed: None,
             move_after_ms: 0,
         };
         Ok((bus, writer))

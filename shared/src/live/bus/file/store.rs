@@ -11,6 +11,7 @@ use super::{
     catalog::{ActiveSegment, Catalog, SealedSegment},
     disk::{Disk, DiskFile},
     error::WriteError,
+    index::Copied,
     record::{Change, Encoder, Group, Hole},
     segment::{HEAD, Head, file_name, index_name},
     states::States,
@@ -130,13 +131,13 @@ impl Store {
         self.is_confirmed = false;
     }
 
-    /// Adds what was written besides messages and states: so many bytes of messages of these streams out of order, and positions up to `last`.
-    pub(super) fn commit_streams(&mut self, copied: &[(ChannelName, usize)], last: Cursor) {
+    /// Adds what was written besides messages and states: messages of streams out of order, and positions up to `last`.
+    pub(super) fn commit_streams(&mut self, copied: Vec<Copied>, last: Cursor) {
         self.last = self.last.max(last);
         if !copied.is_empty() {
             let mut segments = self.catalog.segments.lock();
             let index = Arc::make_mut(&mut segments.active.index);
-            copied.iter().for_each(|(channel, length)| index.add_copy(channel, *length as u64));
+            copied.into_iter().for_each(|copied| index.add_copy(copied));
         }
     }
 
@@ -227,7 +228,7 @@ impl Store {
             let _ = disk.remove(&index_name(number));
         })?;
         let sealed = index.sealed(number, salt, length);
-        let segment = SealedSegment { sealed, bytes: length + bytes.len() as u64 };
+        let segment = SealedSegment { sealed, bytes: length + bytes.len() as u64, copies: index.copies.clone().into() };
         let mut segments = self.catalog.segments.lock();
         segments.active = ActiveSegment {
             number: head.number,

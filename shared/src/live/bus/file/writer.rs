@@ -95,6 +95,10 @@ pub(super) struct Writer {
     pub(super) moving: Option<Moving>,
     /// The segment whose messages have been, to be removed.
     pub(super) moved: Option<u64>,
+    /// So many bytes are to be written again before more is published.
+    pub(super) owed: u64,
+    /// The oldest segment, which streams need, and [what they had lost](Log::stream_losses) when that was found.
+    pub(super) needed: Option<(u64, u64)>,
     /// No earlier than this, on the monotonic clock, they are written, after an attempt that failed.
     pub(super) move_after_ms: u64,
     /// A segment is there for its idempotency keys only, perhaps.

@@ -175,6 +175,7 @@ impl Writer {
 
     /// Counts out what was the history of a stream.
     pub(super) fn take_messages(&mut self, channel: &Channel, history: History) {
+        self.streams.losses += 1;
         self.bytes -= history.bytes();
         self.pool_mut(Kind::Stream).messages -= history.len();
         if let Some(entry) = self.streams.entries.get_mut(&channel.name) {

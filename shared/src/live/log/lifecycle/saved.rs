@@ -40,8 +40,9 @@ impl Beginning {
 /// A stream that was read from a checkpoint, and its messages.
 pub(in crate::live) struct Stored {
     pub(in crate::live) saved: SavedStream,
-    /// In any order, perhaps some of them twice.
     pub(in crate::live) messages: HashMap<Cursor, Message>,
+    /// Messages up to here may be missing, since something is damaged.
+    pub(in crate::live) damaged: Cursor,
 }
 
 impl Log {
@@ -53,7 +54,8 @@ impl Log {
         all.into_iter().map(|(name, entry)| StreamRecord::Saved(entry.save(name, now))).collect()
     }
 
-    /// Restores the streams of a checkpoint. If messages of one are missing, they were before `oldest`: then all before it is lost.
+    /// Restores the streams of a checkpoint. If messages of one are missing, they were before `oldest`, or where something is damaged: then all before
+    /// that is lost.
     ///
     /// Returns the channels of those, and when each was created.
     pub(in crate::live) fn restore_streams(
@@ -78,7 +80,7 @@ impl Log {
     ) -> Vec<(ChannelName, Cursor)> {
         let mut incomplete = Vec::new();
         let names: Vec<ChannelName> = streams.iter().map(|stored| stored.saved.channel.clone()).collect();
-        for Stored { mut saved, messages } in streams {
+        for Stored { mut saved, messages, damaged } in streams {
             if saved.is_deleted {
                 writer.add_deleted(&saved, now);
                 continue;
@@ -88,6 +90,7 @@ impl Log {
             // More of them follow a checkpoint when they were written again behind it.
             if (messages.len() as u64) < saved.messages {
                 incomplete.push((saved.channel.clone(), saved.state.created()));
+                let oldest = oldest.max(damaged);
                 lose_before(&mut saved, oldest);
                 messages.retain(|message| message.id > oldest);
             }
@@ -133,19 +136,40 @@ impl Log {
         writer.count_restored(owner.as_ref(), bytes);
     }
 
-    /// The messages of the stream of `channel` with ids from the first to the second of `range`, and when it was created; `None` if there is no stream.
-    pub(in crate::live) fn stream_messages(
-        &self,
-        channel: &ChannelName,
-        range: (Cursor, Cursor),
-    ) -> Option<(Cursor, Vec<Arc<Message>>)> {
+    /// The ids of the messages of the stream of `channel` that was created at `created`: those after the first one of `range`, and up to the second one.
+    /// None if there is no such stream.
+    pub(in crate::live) fn stream_ids(&self, stream: (&ChannelName, Cursor), range: (Cursor, Cursor)) -> Vec<Cursor> {
+        self.of_stream(stream, |history| history.range(range.0, range.1).map(|message| message.id).collect())
+    }
+
+    /// How many [there are](Self::stream_ids).
+    pub(in crate::live) fn stream_count(&self, stream: (&ChannelName, Cursor), range: (Cursor, Cursor)) -> usize {
+        self.of_stream(stream, |history| history.range(range.0, range.1).len())
+    }
+
+    /// The oldest message of such a stream.
+    pub(in crate::live) fn stream_oldest(&self, stream: (&ChannelName, Cursor)) -> Option<Cursor> {
+        self.of_stream(stream, |history| history.oldest().map(|oldest| oldest.id))
+    }
+
+    /// The message of such a stream that has this id.
+    pub(in crate::live) fn stream_message(&self, stream: (&ChannelName, Cursor), id: Cursor) -> Option<Arc<Message>> {
+        self.of_stream(stream, |history| history.get(id).cloned())
+    }
+
+    /// What `of` says of the messages of the stream of `channel` that was created at `created`, if there is such a stream.
+    fn of_stream<T: Default>(&self, (channel, created): (&ChannelName, Cursor), of: impl FnOnce(&History) -> T) -> T {
         let writer = self.writer.lock();
-        let entry = writer.streams.known(channel).ok()?;
-        let created = entry.state.info().created;
-        let known = entry.channel.clone()?;
+        let entry = writer.streams.known(channel).ok().filter(|entry| entry.state.info().created == created);
+        let Some(channel) = entry.and_then(|entry| entry.channel.clone()) else { return T::default() };
         drop(writer);
-        let history = known.history.lock();
-        Some((created, history.range(range.0.before(), range.1).cloned().collect()))
+        let history = channel.history.lock();
+        of(&history)
+    }
+
+    /// How often streams have lost messages: nothing that they need has become less as long as this is the same.
+    pub(in crate::live) fn stream_losses(&self) -> u64 {
+        self.writer.lock().streams.losses
     }
 
     /// Up to where a purge of the stream of `channel` removes messages, and when it was created; `None` if there is no stream.
@@ -203,11 +227,11 @@ impl Log {
         (renewed_ms > entry.stored_ms).then(|| Change::stream(record))
     }
 
-    /// All streams that are not deleted.
-    pub(in crate::live) fn stream_names(&self) -> Vec<ChannelName> {
+    /// All streams that are not deleted, and when each was created.
+    pub(in crate::live) fn stream_names(&self) -> Vec<(ChannelName, Cursor)> {
         let writer = self.writer.lock();
         let entries = writer.streams.entries.iter().filter(|(_, entry)| entry.channel.is_some());
-        entries.map(|(name, _)| name.clone()).collect()
+        entries.map(|(name, entry)| (name.clone(), entry.state.info().created)).collect()
     }
 
     /// When the stream of `channel` was created; `None` if there is none.

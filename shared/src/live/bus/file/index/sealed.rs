@@ -65,7 +65,7 @@ impl Index {
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.extend_from_slice(&[0; 4]);
         put(&mut bytes, &[number, salt.into(), length, channels.len() as u64, self.messages]);
-        put(&mut bytes, &[first.ms, first.seq, last.ms, last.seq, self.copied]);
+        put(&mut bytes, &[first.ms, first.seq, last.ms, last.seq, self.copies.bytes]);
         bytes.resize(HEAD, 0);
         let mut at = entries_at;
         for (name, _) in &channels {

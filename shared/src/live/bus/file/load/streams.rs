@@ -1,13 +1,13 @@
 //! Finds the streams of a checkpoint, and their messages in all segments before it: they are kept however old they are.
 
-use std::{collections::HashMap, io, sync::Arc};
+use std::{collections::HashMap, io, mem, sync::Arc};
 
 use super::Bad;
 use crate::{
     live::{
         bus::file::{
             catalog::{Catalog, SealedSegment},
-            index::sealed,
+            index::{Copied, Copies, Sealed, sealed},
             record::{self, Hole},
             segment::{self, Found, HEAD, Head, Visit, file_name, index_name},
         },
@@ -21,26 +21,30 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Streams {
     stored: HashMap<ChannelName, Stored>,
+    /// The messages out of order in the segment that is scanned.
+    copies: Copies,
 }
 
-/// Reads the streams of the checkpoint in the segment `number`, and their messages in those before it.
+/// Reads the streams of the checkpoint in the segment `number`, and their messages in those before it. What is damaged there is missing.
 ///
 /// # Errors
-/// When a file cannot be read; the inner error is the place of damage.
+/// When a file cannot be read; the inner error is the place of damage in the segment `number`.
 pub(super) fn find(catalog: &Catalog, number: u64) -> io::Result<Result<Streams, Bad>> {
     let mut streams = Streams::default();
     if let Some(bad) = scan(catalog, number, &mut Checkpoint(&mut streams))? {
         return Ok(Err(bad));
     }
-    if streams.stored.is_empty() {
-        return Ok(Ok(streams));
-    }
     let sealed = catalog.segments.lock().sealed.clone();
+    let of_checkpoint = mem::take(&mut streams.copies);
+    if let Some(segment) = sealed.iter().find(|segment| segment.sealed.number == number) {
+        let _ = segment.copies.set(of_checkpoint);
+    }
     for segment in sealed.iter().filter(|segment| segment.sealed.number < number) {
-        if streams.may_be_in(catalog, segment)
-            && let Some(bad) = scan(catalog, segment.sealed.number, &mut streams)?
-        {
-            return Ok(Err(bad));
+        let is_searched = !streams.stored.is_empty() && streams.may_be_in(catalog, segment);
+        let is_whole = !is_searched || streams.search(catalog, &segment.sealed)?;
+        let copies = mem::take(&mut streams.copies);
+        if is_whole {
+            let _ = segment.copies.set(copies);
         }
     }
     Ok(Ok(streams))
@@ -71,6 +75,43 @@ impl Streams {
             self.stored.get(&channel).is_some_and(|stored| summary.last > stored.saved.state.created())
         };
         sealed.copied > 0 || sealed::all(&*index, sealed.channels).any(|one| one.map_or(true, has_some))
+    }
+
+    /// Reads what can be read of a segment. Returns whether that is all of it.
+    fn search(&mut self, catalog: &Catalog, sealed: &Sealed) -> io::Result<bool> {
+        let name = file_name(sealed.number);
+        let file = catalog.disk.open(&name)?;
+        let (mut from, mut is_whole) = (HEAD, true);
+        while let Some(bad) = segment::scan(&*file, sealed.salt, from, self)?.bad {
+            if is_whole {
+                log::error!(
+                    "{}: {name} is damaged at byte {bad}, so messages of streams may be missing: see `standalone log verify`",
+                    catalog.disk.directory()
+                );
+            }
+            is_whole = false;
+            match segment::find_group(&*file, sealed.salt, bad, |_| true)?.at {
+                Some(at) => from = at,
+                None => break,
+            }
+        }
+        if !is_whole {
+            self.damage(catalog, sealed)?;
+        }
+        Ok(is_whole)
+    }
+
+    /// Any of them may have lost messages in a damaged segment: those that its index knows, and, of others, any that is older than the next segment.
+    fn damage(&mut self, catalog: &Catalog, sealed: &Sealed) -> io::Result<()> {
+        let next = Head::read(&*catalog.disk.open(&file_name(sealed.number + 1))?)?;
+        let newest = next.map_or(Cursor::MAX, |next| next.before);
+        let index = catalog.disk.open(&index_name(sealed.number)).ok().filter(|_| sealed.copied == 0);
+        for (channel, stored) in &mut self.stored {
+            let found = index.as_ref().and_then(|index| sealed::find(&**index, sealed.channels, channel).ok());
+            let last = found.map_or(newest, |found| found.map_or(Cursor::ZERO, |entry| entry.summary.last));
+            stored.damaged = stored.damaged.max(last);
+        }
+        Ok(())
     }
 
     /// Adds them to the log. Returns those of which messages are missing, and when they were created: unless they were deleted or purged after the
@@ -125,6 +166,7 @@ impl Visit for Streams {
 
     fn copy(&mut self, found: Found<'_>, created: Cursor) -> io::Result<()> {
         let channel = record::channel(found.fields).ok_or(io::ErrorKind::InvalidData)?;
+        self.copies.add(Copied { channel: channel.clone(), created, id: found.id, length: found.length });
         if self.has(&channel, found.id, Some(created)) { self.add(&channel, found) } else { Ok(()) }
     }
 
@@ -146,7 +188,9 @@ impl Visit for Checkpoint<'_> {
     fn stream(&mut self, record: &[u8]) -> io::Result<()> {
         let record = StreamRecord::decode(record).ok_or(io::ErrorKind::InvalidData)?;
         if let StreamRecord::Saved(saved) = record {
-            self.0.stored.insert(saved.channel.clone(), Stored { saved, messages: HashMap::new() });
+            self.0
+                .stored
+                .insert(saved.channel.clone(), Stored { saved, messages: HashMap::new(), damaged: Cursor::ZERO });
         }
         Ok(())
     }

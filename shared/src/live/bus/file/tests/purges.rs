@@ -53,6 +53,14 @@ pub(super) fn occurrences(disk: &SimulatedDisk, text: &str) -> usize {
     disk.list().unwrap().iter().map(count).sum()
 }
 
+/// Where a file has `text`, if it has it.
+pub(super) fn place(disk: &SimulatedDisk, name: &str, text: &str) -> Option<usize> {
+    let file = disk.open(name).unwrap();
+    let mut bytes = vec![0; usize::try_from(file.length().unwrap()).unwrap()];
+    file.read_at(&mut bytes, 0).unwrap();
+    memchr::memmem::find(&bytes, text.as_bytes())
+}
+
 /// Checks the disk until nothing is being erased, or the process ends.
 pub(super) fn erase(simulated: &mut Simulated) -> Result<(), writer::Failure> {
     simulated.writer.work(Work { is_check: true, ..Work::default() })?;

@@ -300,3 +300,63 @@ fn the_tail_of_a_stream_remains_when_its_last_messages_are_erased() {
     site.restart();
     assert_eq!((site.all(), site.info("s").unwrap().tail), (before, tail));
 }
+
+/// A start refused the whole log, and a repair would have cut everything after it.
+#[test]
+fn damage_in_an_old_segment_costs_the_streams_that_it_concerns() {
+    let mut site = Site::new(None);
+    site.make(create("damaged"));
+    site.make(create("whole"));
+    let mut first = None;
+    for n in 0..4 {
+        let tail = site.add(append("damaged", &[&format!("{n} {}", "y".repeat(700))])).tail;
+        first.get_or_insert(tail);
+    }
+    site.at.writer.roll().unwrap();
+    for n in 0..60 {
+        site.add(append("damaged", &[&format!("later {n}")]));
+        site.add(append("whole", &[&format!("{n} {}", "x".repeat(200))]));
+    }
+    let (later, whole) = (site.texts("damaged").0.split_off(4), site.texts("whole"));
+    let at = purges::place(&site.disk, &segment::file_name(1), "\"2 y").unwrap();
+    // The start does not look for idempotency keys there.
+    TIME.set(TIME.get() + 100_000_000);
+    site.disk.kill().damage(&segment::file_name(1), |bytes| bytes[at] ^= 1);
+    for _ in 0..2 {
+        site.restart();
+        assert_eq!(site.texts("whole"), whole);
+        let after = Since::After(first.unwrap());
+        let read = site.read(Reader::open(site.at.bus.log(), &[name("damaged")], after));
+        assert_eq!(read, (later.clone(), true), "a gap says that something is missing");
+    }
+}
+
+/// Messages that were written again are older than all others beside them.
+#[test]
+fn damage_in_what_was_written_again_is_a_gap() {
+    let mut site = Site::new(Some(120_000));
+    site.make(create("s"));
+    let texts: Vec<String> = (0..12).map(|n| format!("<{n}> {}", "s".repeat(60))).collect();
+    let first = site.add(append("s", &[&texts[0]])).tail;
+    texts[1..].iter().for_each(|text| drop(site.add(append("s", &[text]))));
+    let fill = |site: &mut Site| {
+        for n in 0..300 {
+            site.at.publish(publication(&format!("other{}", n % 7), &"x".repeat(400))).unwrap();
+            site.at.check();
+        }
+    };
+    fill(&mut site);
+    assert_eq!(site.texts("s").0, texts);
+    site.at.writer.roll().unwrap();
+    site.add(append("s", &["later"]));
+    let places = |name: &String| Some((name.clone(), purges::place(&site.disk, name, &texts[5])?));
+    let places: Vec<(String, usize)> = site.disk.list().unwrap().iter().filter_map(places).collect();
+    assert!(places.iter().all(|(name, _)| *name != segment::file_name(1)), "they were written again: {places:?}");
+    TIME.set(TIME.get() + 100_000_000);
+    for (name, at) in &places {
+        site.disk.kill().damage(name, |bytes| bytes[*at] ^= 1);
+    }
+    site.restart();
+    let read = site.read(Reader::open(site.at.bus.log(), &[name("s")], Since::After(first)));
+    assert_eq!(read, (vec!["later".to_owned()], true));
+}

@@ -7,6 +7,7 @@ use crate::{
             BusError, Published, StoredState,
             answers::Claim,
             file::{
+                index::Copied,
                 queue::{Job, Reply},
                 record::{self, Encoder},
                 states::Pending,
@@ -18,7 +19,7 @@ use crate::{
         log::{Change, Staged},
     },
     pure::{
-        ChannelName, Cursor,
+        Cursor,
         stream::{StreamRecord, StreamReply},
     },
 };
@@ -29,8 +30,8 @@ pub(super) struct Batch {
     /// In the order of their positions.
     pub(super) changes: Vec<Change>,
     pub(super) placed: Vec<Placed>,
-    /// The bytes of messages out of order, and their channels.
-    pub(super) copied: Vec<(ChannelName, usize)>,
+    /// Messages out of order.
+    pub(super) copied: Vec<Copied>,
     pub(super) pending: Pending,
     /// How many idempotency keys are new.
     pub(super) reserved: usize,
@@ -138,7 +139,8 @@ impl Batch {
                     for copy in inherited.iter().flat_map(|inherited| inherited.history.iter()) {
                         let created = saved.state.created();
                         let length = self.encoder.copy(copy.id, created, &copy.draft, is_last());
-                        self.copied.push((saved.channel.clone(), length));
+                        let (channel, length) = (saved.channel.clone(), length as u64);
+                        self.copied.push(Copied { channel, created, id: copy.id, length });
                     }
                 }
             }

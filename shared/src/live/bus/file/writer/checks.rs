@@ -66,13 +66,19 @@ impl Writer {
 
     /// Removes segments that are too old or exceed the space for the log.
     pub(super) fn remove_old(&mut self, has_new: bool) -> Result<(), Failure> {
+        if self.moving.is_some() {
+            // The oldest one cannot be removed before.
+            return Ok(());
+        }
         let has_keys = self.answers.lock().keys().stats().keys > 0;
         let keys_ms = if has_keys { (self.clock)().time_ms.saturating_sub(TTL_MS) } else { u64::MAX };
         let has_new = has_new || self.is_kept;
-        let rules = Rules { total: self.total, keys_ms, has_new, moved: self.moved.take() };
+        let rules = Rules { total: self.total, keys_ms, has_new, moved: self.moved, needed: self.needed };
         match retention::enforce(&self.store.catalog, &self.archive, &self.log, &rules) {
-            Ok(Enforced { count, is_kept, to_move }) => {
+            Ok(Enforced { count, is_kept, to_move, needed }) => {
                 self.is_kept = has_new && is_kept;
+                self.needed = needed;
+                self.moved = self.moved.filter(|moved| self.store.catalog.is_sealed(*moved));
                 if let Some(number) = to_move {
                     self.begin_moving(number);
                 }

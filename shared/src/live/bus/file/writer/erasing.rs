@@ -128,7 +128,7 @@ impl Writer {
         let segments = self.store.catalog.segments.lock();
         let index = &segments.active.index;
         purges.iter().any(|Purge { channel, up_to, .. }| {
-            index.channel(channel).is_some_and(|entries| entries.summary().first <= *up_to) || index.has_copies(channel)
+            index.channel(channel).is_some_and(|entries| entries.summary().first <= *up_to) || index.copies.has(channel)
         })
     }
 

@@ -118,7 +118,8 @@ impl Writer {
     fn written(&mut self, mut batch: Batch, is_synced: bool, now: Moment) -> Result<(), Failure> {
         self.solved();
         self.store.commit(&batch.encoder, &batch.placed);
-        self.store.commit_streams(&batch.copied, batch.staged.last);
+        self.published(batch.encoder.bytes().len());
+        self.store.commit_streams(mem::take(&mut batch.copied), batch.staged.last);
         {
             let mut states = self.store.states.lock();
             batch.pending.changes.iter().for_each(|change| states.apply(change_of(change)));

@@ -205,5 +205,5 @@ fn assemble(
         messages: saved.messages.max(messages.len() as u64),
         ..saved
     };
-    Some((Stored { saved, messages }, version))
+    Some((Stored { saved, messages, damaged: Cursor::ZERO }, version))
 }
