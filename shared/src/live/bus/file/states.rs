@@ -108,12 +108,21 @@ impl States {
     /// # Errors
     /// The limit.
     pub(super) fn plan(&self, change: StoredState, pending: &mut Pending, segment_bytes: u64) -> Result<(), BusError> {
+        let most = most(change.table, segment_bytes);
+        self.plan_within(change, pending, most)
+    }
+
+    /// The same with a limit of `most` bytes for its table.
+    ///
+    /// # Errors
+    /// The limit.
+    pub(super) fn plan_within(&self, change: StoredState, pending: &mut Pending, most: usize) -> Result<(), BusError> {
         let change = self.merged(change, pending);
         let table = change.table;
         let size_of = |value: Option<&[u8]>| value.map_or(0, |value| size(&change.key, value)).cast_signed();
         let before = size_of(self.replaced(&change, pending).map(|(value, _)| value));
         let grows_by = size_of(change.value.as_deref()) - before;
-        let (stored, most) = self.fill(table, segment_bytes);
+        let stored = self.tables.get(table.name).map_or(0, |table| table.bytes);
         let stored = stored.saturating_add_signed(pending.growth(table));
         // Whatever there is, removal is possible.
         if grows_by > 0 && stored.saturating_add_signed(grows_by) > most {

@@ -25,6 +25,10 @@ use crate::{
     },
 };
 
+/// The purges of streams that end may take so many times the limit of the table: an end cannot wait for the bytes of earlier ones to leave the disk, since
+/// the stream takes memory meanwhile.
+const ENDS: usize = 8;
+
 impl Writer {
     /// Has the end, or the use, of each stream stored that is due.
     pub(super) fn store_due_streams(&mut self) -> Result<(), Failure> {
@@ -135,7 +139,8 @@ impl Writer {
             let states = self.store.states.lock();
             let purge = Purge { channel: channel.clone(), up_to: *at, at_ms: now.time_ms };
             let mut purges = purge.changes(&states).into_iter();
-            let planned = purges.try_for_each(|state| states.plan(state, &mut batch.pending, self.store.segment_bytes));
+            let (_, most) = states.fill(purge::TABLE, self.store.segment_bytes);
+            let planned = purges.try_for_each(|state| states.plan_within(state, &mut batch.pending, ENDS * most));
             if let Err(error) = planned {
                 batch.pending.take_back(begun);
                 return Err(error);

@@ -61,3 +61,24 @@ fn a_stream_that_is_used_lives_through_restarts() {
         site.restart();
     }
 }
+
+/// The purges of other streams had taken all the space, so none could be deleted, and expired ones kept their memory.
+#[test]
+fn more_streams_can_end_than_channels_can_be_purged() {
+    let mut site = Site::new(None);
+    let names: Vec<String> = (0..30).map(|n| format!("s{n}")).collect();
+    for channel in &names {
+        site.make(create(channel));
+        site.add(append(channel, &["secret"]));
+    }
+    names.iter().for_each(|channel| drop(site.ask(StreamOp::Delete(name(channel))).unwrap()));
+    for _ in 0..2 {
+        assert!(names.iter().all(|channel| site.info(channel).is_err() && site.texts(channel).0.is_empty()));
+        site.restart();
+    }
+    for _ in 0..3 {
+        TIME.set(TIME.get() + 20_000);
+        purges::erase(&mut site.at).unwrap();
+    }
+    assert_eq!(purges::occurrences(&site.disk, "secret"), 0);
+}
