@@ -16,6 +16,7 @@ use crate::pure::{
 mod crash;
 mod full;
 mod lifetime;
+mod maintenance;
 mod retention;
 mod tools;
 

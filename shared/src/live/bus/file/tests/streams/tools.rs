@@ -5,13 +5,13 @@ use super::*;
 const STREAMS: [&str; 2] = ["a", "s"];
 
 /// A log of which at most `total` bytes are kept, in small segments.
-fn open(directory: &Temporary, total: u64) -> FileBus {
+pub(super) fn open(directory: &Temporary, total: u64) -> FileBus {
     let options = FileOptions { fsync: Fsync::Never, total: Some(total), ..FileOptions::default() };
     let limits = Limits { channel: Retention::default(), streams: Some(1 << 20), ..Limits::default() };
     FileBus::open(&directory.0, options, limits, Moment::now).unwrap()
 }
 
-async fn texts(bus: &FileBus, channel: &str) -> Vec<String> {
+pub(super) async fn texts(bus: &FileBus, channel: &str) -> Vec<String> {
     let mut reader = Reader::open(bus.log(), &[name(channel)], Since::Earliest).with_copies();
     let mut texts = Vec::new();
     while let Some(batch) = reader.stored(Limit::default()).await {
