@@ -3,7 +3,7 @@
 #   make run      everything in one process on http://localhost:8080/
 #   make test     unit and API tests of all crates
 #   make check    formatting, lints, and licences and sources of dependencies
-#   make sim      seeds of the simulation of the log: SEEDS=0..500, or SEED=7 for the log of one: docs/FAULTS.md
+#   make sim      seeds of the simulation of the log: SEEDS=0..500, or SEED=7 for the log of one; STREAMS=1 with streams: docs/FAULTS.md
 #   make web      the client library in web/client, with its own tests, the playground and the admin page (needs Node)
 #   make client   web/vendor/dist, the Socket.IO client that is part of the binaries, from npm's locked package (needs Node)
 #   make e2e      services, gateway and pages with real clients (needs Node, nginx, Redis, Chromium and Python); `make -j2 e2e` runs two parts at a time
@@ -47,10 +47,11 @@ test:
 # Each seed is a run of the log, its readers and its disk, with faults. `make test` runs 500 of them.
 SEEDS ?= 0..500
 SEED ?=
+STREAMS ?=
 .PHONY: sim
 sim:
 	cargo build $(ALL) --bin sim
-	"$(CARGO_TARGET_DIR)/debug/sim" $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+	"$(CARGO_TARGET_DIR)/debug/sim" $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(if $(STREAMS),--streams)
 
 check: fmt clippy deny structure rules
 

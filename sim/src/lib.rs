@@ -13,12 +13,14 @@ pub mod config;
 pub mod disk;
 pub mod model;
 pub mod random;
+pub mod streams;
 pub mod time;
 pub mod trace;
 pub mod world;
 
 use config::Config;
 use random::Random;
+use streams::Streams;
 use trace::Trace;
 use world::World;
 
@@ -36,12 +38,22 @@ pub struct Run {
 /// The run of a seed, on this thread.
 #[must_use]
 pub fn run(seed: u64) -> Run {
+    run_in(seed, "seed", |config, random, trace| World::new(config, random, trace).and_then(World::run))
+}
+
+/// The same with [streams].
+#[must_use]
+pub fn run_streams(seed: u64) -> Run {
+    run_in(seed, "streams, seed", |config, random, trace| Streams::new(config, random, trace).and_then(Streams::run))
+}
+
+fn run_in(seed: u64, what: &str, run: impl FnOnce(Config, Random, Trace) -> Result<(), String>) -> Run {
     time::reset();
     let trace = Trace::default();
     let mut random = Random::new(seed);
     let config = Config::draw(&mut random);
-    trace.line(format_args!("seed {seed}: {config}"));
-    let ended = catch_unwind(AssertUnwindSafe(|| World::new(config, random, trace.clone()).and_then(World::run)));
+    trace.line(format_args!("{what} {seed}: {config}"));
+    let ended = catch_unwind(AssertUnwindSafe(|| run(config, random, trace.clone())));
     let failure = match ended {
         Ok(ended) => ended.err(),
         Err(payload) => Some(format!("a panic: {}", text_of(&*payload))),

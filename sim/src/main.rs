@@ -19,6 +19,9 @@ struct Arguments {
     /// The seeds from A up to, but not including, B, such as 0..500: prints the logs of those that fail.
     #[arg(long, value_name = "A..B", value_parser = range, default_value = "0..500")]
     seeds: Range<u64>,
+    /// With streams.
+    #[arg(long)]
+    streams: bool,
 }
 
 fn range(text: &str) -> Result<Range<u64>, String> {
@@ -29,9 +32,10 @@ fn range(text: &str) -> Result<Range<u64>, String> {
 }
 
 fn main() -> ExitCode {
-    let Arguments { seed, seeds } = Arguments::parse();
+    let Arguments { seed, seeds, streams } = Arguments::parse();
+    let run_of = if streams { sim::run_streams } else { sim::run };
     if let Some(seed) = seed {
-        let run = sim::run(seed);
+        let run = run_of(seed);
         print!("{}", run.log);
         return if run.failure.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
@@ -45,10 +49,11 @@ fn main() -> ExitCode {
                     if seed >= seeds.end {
                         return;
                     }
-                    let run = sim::run(seed);
+                    let run = run_of(seed);
                     if let Some(failure) = run.failure {
                         failed.fetch_add(1, Relaxed);
-                        println!("seed {seed} failed: {failure}\n  its log: sim --seed {seed}");
+                        let kind = if streams { " --streams" } else { "" };
+                        println!("seed {seed} failed: {failure}\n  its log: sim --seed {seed}{kind}");
                     }
                 }
             });
