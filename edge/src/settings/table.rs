@@ -75,7 +75,7 @@ settings! {
         WORKERS "N" "cores" "Number of threads that serve requests"
         IO_URING "MODE" "auto" "Whether messages are sent to many clients through io_uring: auto, on or off"
         BUS "URL" "memory" "Message bus: `memory` (this process only), `file:<directory>` (this process only, and its history survives a restart) or redis://… (shared by several processes)"
-        FSYNC "always|1s|never" "always" "When a file: bus makes messages durable: before they are delivered, once a second, or when the system does"
+        FSYNC "always|1s|never" "always" "When a file: bus makes messages durable: before they are delivered, within a second, or when the system does"
         REDIS_CA_FILE "FILE" "" "PEM file with the certificate authorities for rediss://, instead of the system's"
         REDIS_PASSWORD_FILE "FILE" "" "File with the password of the Redis user in TRIDENT_BUS, not percent-encoded"
         SOCKET_IO_KEY "TEXT" "socket.io" "Prefix of the Socket.IO cluster's channels in Redis; the same on all servers of a cluster, different for each cluster"

@@ -15,7 +15,7 @@ pub enum Fsync {
     /// Before they are delivered and answered. A power cut loses nothing.
     #[default]
     Always,
-    /// Once a second. A power cut loses at most what was published in the last second.
+    /// Within a second. A power cut loses at most what was published within one second: publishers wait while a sync takes longer.
     EverySecond,
     /// When the operating system does. The end of the process loses nothing; a power cut loses what was not written back.
     Never,

@@ -62,12 +62,18 @@ impl Writer {
             self.store.reserved_ms = reserved_before;
             return self.unwritten(batch, &error, now).map(Some);
         }
-        let is_synced = self.fsync == Fsync::Always
+        let is_required = self.fsync == Fsync::Always
             || is_reserving
             || batch.pending.changes.iter().any(|change| change.table.is_synced);
-        if is_synced && let Err(Failure(reason)) = self.sync(batch.encoder.bytes().len() as u64) {
-            return Err(fail(batch.planned.into_iter().map(|one| one.reply), reason));
-        }
+        let length = batch.encoder.bytes().len() as u64;
+        let synced = match if is_required { Ok(true) } else { self.is_sync_overdue() } {
+            Ok(true) => self.sync(length).map(|()| true),
+            not_due => not_due,
+        };
+        let is_synced = match synced {
+            Ok(is_synced) => is_synced,
+            Err(Failure(reason)) => return Err(fail(batch.planned.into_iter().map(|one| one.reply), reason)),
+        };
         self.written(batch, is_synced, now)?;
         if self.fsync == Fsync::Never && is_extending && !is_reserving {
             self.begin_sync()?;

@@ -8,8 +8,11 @@ use std::{
 use super::{Failure, Writer};
 use crate::live::bus::file::{Fsync, disk::explain, task::Task};
 
-/// The longest time between syncs with [`Fsync::EverySecond`], in milliseconds.
-const SYNC_EVERY_MS: u64 = 1_000;
+/// With [`Fsync::EverySecond`], a sync begins so many milliseconds after the first publication that it makes durable.
+const SYNC_AFTER_MS: u64 = 500;
+/// With [`Fsync::EverySecond`], a publication that is written so many milliseconds after one that is not durable yet, or later, waits for a sync. So a
+/// power cut takes the publications of this time at most, however long a sync takes.
+const MAX_UNSYNCED_MS: u64 = 1_000;
 /// After so many milliseconds without a publication, the log is confirmed.
 const QUIET_MS: u64 = 1_000;
 
@@ -17,6 +20,8 @@ const QUIET_MS: u64 = 1_000;
 #[derive(Debug)]
 pub(in crate::live::bus::file) struct Syncing {
     pub(super) task: Task<io::Result<()>>,
+    /// When the first publication was written that it makes durable, as [`dirty_since`](Writer::dirty_since).
+    since: Option<u64>,
     /// What it makes durable: the segment up to here, and a reservation up to this millisecond.
     up_to: u64,
     reserved_ms: u64,
@@ -25,7 +30,7 @@ pub(in crate::live::bus::file) struct Syncing {
 impl Writer {
     /// How long the writer may wait for publications before [`keep`](Self::keep) has something to do.
     pub(in crate::live::bus::file) fn patience(&self) -> Option<Duration> {
-        let sync = self.dirty_since.map(|since| since.saturating_add(SYNC_EVERY_MS));
+        let sync = self.dirty_since.map(|since| since.saturating_add(SYNC_AFTER_MS));
         let confirm = self.written.filter(|_| self.is_confirmable()).map(|at| at.saturating_add(QUIET_MS));
         let moving = self.moving.as_ref().map(|_| self.move_after_ms);
         let due_ms = [sync, confirm, moving].into_iter().flatten().min()?;
@@ -34,10 +39,8 @@ impl Writer {
 
     /// Syncs and confirms what is due.
     pub(super) fn keep(&mut self) -> Result<(), Failure> {
-        if self.syncing.as_ref().is_some_and(|syncing| syncing.task.is_finished()) {
-            self.join_sync()?;
-        }
-        if self.dirty_since.is_some_and(|since| self.mono_ms().saturating_sub(since) >= SYNC_EVERY_MS) {
+        self.join_finished_sync()?;
+        if self.dirty_since.is_some_and(|since| self.mono_ms().saturating_sub(since) >= SYNC_AFTER_MS) {
             self.begin_sync()?;
         }
         if self.is_confirmable() && self.written.is_some_and(|at| self.mono_ms().saturating_sub(at) >= QUIET_MS) {
@@ -46,7 +49,7 @@ impl Writer {
         Ok(())
     }
 
-    pub(super) fn mono_ms(&self) -> u64 {
+    pub(in crate::live::bus::file) fn mono_ms(&self) -> u64 {
         (self.clock)().mono_ms
     }
 
@@ -108,12 +111,33 @@ impl Writer {
         };
         match self.tasks.begin("log-sync", run) {
             Ok(task) => {
-                self.dirty_since = None;
-                self.syncing = Some(Syncing { task, up_to, reserved_ms: self.store.reserved_ms });
+                let since = self.dirty_since.take();
+                self.syncing = Some(Syncing { task, since, up_to, reserved_ms: self.store.reserved_ms });
                 Ok(())
             }
             // Without a thread, publishers wait.
             Err(_) => self.sync(0),
+        }
+    }
+
+    /// Whether the next publication has to wait for a sync, since others wait for one for too long.
+    ///
+    /// # Errors
+    /// When the sync failed that runs.
+    pub(super) fn is_sync_overdue(&mut self) -> Result<bool, Failure> {
+        if self.fsync != Fsync::EverySecond {
+            return Ok(false);
+        }
+        self.join_finished_sync()?;
+        let running = self.syncing.as_ref().and_then(|syncing| syncing.since);
+        let since = running.or(self.dirty_since);
+        Ok(since.is_some_and(|since| self.mono_ms().saturating_sub(since) >= MAX_UNSYNCED_MS))
+    }
+
+    fn join_finished_sync(&mut self) -> Result<(), Failure> {
+        match &self.syncing {
+            Some(syncing) if syncing.task.is_finished() => self.join_sync(),
+            _ => Ok(()),
         }
     }
 
@@ -125,7 +149,7 @@ impl Writer {
 
     /// Waits for the sync that was begun.
     pub(in crate::live::bus::file) fn join_sync(&mut self) -> Result<(), Failure> {
-        let Some(Syncing { task, up_to, reserved_ms }) = self.syncing.take() else { return Ok(()) };
+        let Some(Syncing { task, up_to, reserved_ms, .. }) = self.syncing.take() else { return Ok(()) };
         let ended = |_| Err(io::Error::other("its thread ended unexpectedly"));
         task.join().unwrap_or_else(ended).map_err(|error| self.sync_failure(&error))?;
         self.store.synced = self.store.synced.max(up_to);
