@@ -66,7 +66,7 @@ pub struct Cut {
     pub changes: u64,
     /// What backends decided after the damage: a repair keeps it.
     pub decisions: Decisions,
-    /// The newest of these messages.
+    /// The newest id there, and the newest that may have been handed out, as far as it can be read.
     newest: Cursor,
     /// The number of the segment.
     number: u64,
@@ -300,6 +300,7 @@ pub(super) fn read(disk: &dyn Disk) -> io::Result<Examined> {
         }
     }
     if let Some(cut) = &mut examined.cut {
+        cut.newest = cut.newest.max(decisions.newest);
         cut.decisions = decisions.into_decisions();
     }
     Ok(examined)

@@ -9,12 +9,15 @@ use std::{
     io, mem,
 };
 
-use crate::live::bus::file::{
-    disk::DiskFile,
-    purge,
-    record::{self, Change, Encoder, Framed, Hole, Record},
-    records,
-    segment::{self, Found, HEAD, Head, Visit},
+use crate::{
+    live::bus::file::{
+        disk::DiskFile,
+        purge,
+        record::{self, Change, Encoder, Framed, Hole, Record},
+        records,
+        segment::{self, Found, HEAD, Head, Visit},
+    },
+    pure::Cursor,
 };
 
 /// The tables of decisions.
@@ -123,6 +126,8 @@ pub(super) struct Collecting {
     has_checkpoint: bool,
     /// Whether the log knows all decisions up to the damage.
     is_known: bool,
+    /// The newest id after the damage, as far as it can be read, and the newest that may have been handed out.
+    pub(super) newest: Cursor,
 }
 
 impl Collecting {
@@ -144,7 +149,12 @@ impl Collecting {
             return Ok(());
         };
         let mut from = from.max(HEAD);
-        while let Some(bad) = segment::scan(file, salt, from, self)?.bad {
+        loop {
+            let scanned = segment::scan(file, salt, from, self)?;
+            let reserved_ms = scanned.group.reserved_ms;
+            let reserved = if reserved_ms > 0 { Cursor::new(reserved_ms, u64::MAX) } else { Cursor::ZERO };
+            self.newest = self.newest.max(reserved);
+            let Some(bad) = scanned.bad else { break };
             let next = segment::find_group(file, salt, bad, |_| true)?;
             if !is_newest || next.at.is_some() || next.is_unreadable {
                 self.found.lack = Lack::Later;
@@ -166,7 +176,8 @@ impl Collecting {
 }
 
 impl Visit for Collecting {
-    fn message(&mut self, _: Found<'_>) -> io::Result<()> {
+    fn message(&mut self, found: Found<'_>) -> io::Result<()> {
+        self.newest = self.newest.max(found.id);
         Ok(())
     }
 
@@ -183,7 +194,9 @@ impl Visit for Collecting {
         Ok(())
     }
 
-    fn hole(&mut self, _: Hole) {}
+    fn hole(&mut self, hole: Hole) {
+        self.newest = self.newest.max(hole.up_to);
+    }
 
     fn write(&mut self) {
         self.repeated.clear();

@@ -81,6 +81,19 @@ fn a_damaged_log_is_cut_at_the_first_damage() {
     }
 }
 
+/// Also if the clock was set back since.
+#[test]
+fn ids_after_the_damage_in_the_same_segment_are_not_used_again() {
+    let disk = SimulatedDisk::new();
+    let mut before = bus(&disk).unwrap();
+    let sent: Vec<_> = (0..5).map(|_| publish(&mut before, &"x".repeat(300))).collect();
+    let disk = disk.kill();
+    disk.damage(&file_name(1), |bytes| bytes[600] ^= 1);
+    let cut = repair_on(Arc::new(disk.clone()), START - 1_000).unwrap().cut.unwrap();
+    assert!(cut.offset < 600 && cut.newest == sent[4], "{cut:?}");
+    assert!(publish(&mut bus(&disk.kill()).unwrap(), "next") > sent[4]);
+}
+
 /// What backends decided after the damage is not undone: in the rest of the damaged segment, in later ones, and in the first write of each.
 #[test]
 fn decisions_after_the_damage_are_kept() {
