@@ -24,7 +24,7 @@ use edge::{
     service::Service,
 };
 
-pub use self::replicas::serve;
+pub use self::replicas::{ask_subscriptions, serve};
 use self::request::{delete, get, post};
 
 /// The routes of `/v1`.

@@ -35,6 +35,8 @@ pub(crate) enum Question {
     End { id: String, records: Vec<Record> },
     /// Apply these records, and end connections to which they apply.
     Restrict { records: Vec<Record> },
+    /// What does the process that has the subscriptions to streams answer to this?
+    Subscriptions { request: String },
     /// How are you?
     Stats,
 }
@@ -113,6 +115,21 @@ pub(crate) async fn find_elsewhere(service: &Service, id: &str) -> Others<Option
     others(service.bus.ask_until(text.into(), is_found).await)
 }
 
+/// The answer of the process that has the subscriptions to streams, whichever it is; `None` if no process answers.
+pub async fn ask_subscriptions(service: &Service, request: String) -> Option<Bytes> {
+    if let Some(answer) = service.edge.subscriptions.ask(request.clone().into()).await {
+        return Some(answer);
+    }
+    let text = serde_json::to_vec(&Question::Subscriptions { request }).unwrap_or_default();
+    let replies = service.bus.ask_until(text.into(), |answer| !answer.is_empty()).await;
+    replies.answers.into_iter().map(|(_, answer)| answer).find(|answer| !answer.is_empty())
+}
+
+/// The answer of this process, if it has them; otherwise an empty one.
+async fn subscriptions(service: &Service, request: String) -> Bytes {
+    service.edge.subscriptions.ask(request.into()).await.unwrap_or_default()
+}
+
 fn others<T: DeserializeOwned>(replies: bus::Replies) -> Others<T> {
     let bus::Replies { answers, missing } = replies;
     let mut others = Others { answers: Vec::with_capacity(answers.len()), incomplete: missing };
@@ -153,6 +170,7 @@ async fn answer(service: &Service, question: &[u8]) -> Bytes {
         Ok(Question::Find { id }) => serde_json::to_vec(&find(service, &id)),
         Ok(Question::End { id, records }) => serde_json::to_vec(&end(service, &id, records).await),
         Ok(Question::Restrict { records }) => serde_json::to_vec(&restrict(service, records).await),
+        Ok(Question::Subscriptions { request }) => return subscriptions(service, request).await,
         Ok(Question::Stats) => serde_json::to_vec(&stats::here(service)),
         // Of a later version: an answer that the asker does not understand either, so that it does not wait.
         Err(_) => Ok(Vec::new()),

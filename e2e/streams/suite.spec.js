@@ -12,4 +12,4 @@ if (control) {
   }, 30_000);
 }
 
-runConformanceTests({ baseUrl: process.env.CONFORMANCE_TEST_URL });
+runConformanceTests({ baseUrl: process.env.CONFORMANCE_TEST_URL, subscriptions: true });

@@ -14,6 +14,7 @@ pub mod body;
 pub mod calls;
 pub mod connections;
 pub mod cors;
+pub mod delegate;
 pub mod demo;
 pub mod drain;
 pub mod error;

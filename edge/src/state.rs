@@ -9,6 +9,7 @@ use super::{
     auth::{DisconnectedUsers, Revocations, TokenOwners, Verifier},
     calls::Calls,
     connections::Connections,
+    delegate::Delegate,
     drain::Drain,
     events::EventFeed,
     health::Readiness,
@@ -61,6 +62,8 @@ pub struct Shared {
     pub calls: Calls,
     /// What the sender of webhooks reports.
     pub hooks: Hooks,
+    /// Who answers about subscriptions to streams.
+    pub subscriptions: Delegate,
     /// Whether it is ready.
     pub readiness: Readiness,
     /// Whether it is shutting down.
@@ -100,6 +103,7 @@ impl Edge {
             outgoing,
             calls,
             hooks: Hooks::default(),
+            subscriptions: Delegate::default(),
             readiness: Readiness::default(),
             drain: Drain::default(),
             metrics,

@@ -16,6 +16,7 @@ use streams_svc::{
     body,
     fields::{self, SEQ},
     offset::{Offset, Position},
+    subscriptions::request::Config,
     target,
 };
 
@@ -96,6 +97,13 @@ fn look_at_body(content_type: &MediaType, bytes: &[u8]) {
     assert_eq!(whole(body::body(content_type, again)), read);
 }
 
+/// A body as the configuration of a subscription, which is stored as JSON.
+fn look_at_subscription(bytes: &[u8]) {
+    let Some(config) = accepted(Config::read_public(bytes)) else { return };
+    let stored = serde_json::to_vec(&config).expect("texts and numbers");
+    assert_eq!(serde_json::from_slice::<Config>(&stored).expect("it was stored"), config);
+}
+
 /// A body that was encoded in pieces, of the stated length.
 fn whole((length, pieces): (usize, Pieces)) -> Bytes {
     let whole = Bytes::from(pieces.collect::<Vec<_>>().concat());
@@ -120,5 +128,6 @@ fuzz_target!(|input: &[u8]| {
     }
     look_at_fields(&headers);
     let content_type = accepted(fields::content_type(&headers)).flatten();
+    look_at_subscription(body);
     look_at_body(&content_type.unwrap_or(MediaType::bytes()), body);
 });

@@ -31,7 +31,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{Endpoint, Signer};
+use crate::{Endpoint, Guard, Sign, guard::Resolver};
 
 /// Maximum size of an answer in bytes. A larger one is an error.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -45,7 +45,7 @@ const CHECK: Duration = Duration::from_secs(5);
 
 const AGENT: &str = concat!("Trident/", env!("CARGO_PKG_VERSION"));
 
-type Connector = HttpsConnector<HttpConnector>;
+type Connector = HttpsConnector<HttpConnector<Resolver>>;
 
 /// Sends requests; see the module. Clones share the thread, which ends with the last of them. Redirects are not followed, proxies of the
 /// environment are not used, cookies are not kept.
@@ -56,6 +56,8 @@ pub struct Outgoing(Arc<Inner>);
 struct Inner {
     /// Instead of those of the system.
     authorities: Option<Vec<CertificateDer<'static>>>,
+    /// Which addresses requests may go to; any without it.
+    guard: Option<Guard>,
     running: OnceLock<Result<Running, String>>,
 }
 
@@ -63,6 +65,8 @@ struct Inner {
 struct Running {
     runtime: Handle,
     client: Client<Connector, Full<Bytes>>,
+    /// For requests without TLS: a [`Guard`] permits them less.
+    plain: Client<Connector, Full<Bytes>>,
     /// Dropped with the last user, which ends the thread.
     _end: oneshot::Sender<()>,
 }
@@ -77,7 +81,7 @@ pub struct Post<'a> {
     /// JSON.
     pub body: Bytes,
     /// Signs it.
-    pub signer: &'a Signer,
+    pub signer: &'a dyn Sign,
     /// When it fails at the latest.
     pub deadline: Instant,
 }
@@ -115,7 +119,13 @@ impl Outgoing {
     /// As the default, with these certificate authorities instead of those of the system.
     #[must_use]
     pub fn trusting(authorities: Vec<CertificateDer<'static>>) -> Self {
-        Self(Arc::new(Inner { authorities: Some(authorities), running: OnceLock::new() }))
+        Self(Arc::new(Inner { authorities: Some(authorities), ..Inner::default() }))
+    }
+
+    /// As the default, for URLs of clients: requests go only to addresses that `guard` permits.
+    #[must_use]
+    pub fn guarded(guard: Guard) -> Self {
+        Self(Arc::new(Inner { guard: Some(guard), ..Inner::default() }))
     }
 
     /// Sends `post` and waits for the whole answer. Dropping the future cancels the request.
@@ -123,10 +133,14 @@ impl Outgoing {
     /// # Errors
     /// When there is no whole answer. An answer with any status is an answer.
     pub async fn post(&self, post: Post<'_>) -> Result<Answer, PostError> {
-        let Inner { authorities, running } = &*self.0;
-        let running = running.get_or_init(|| Running::start(authorities.as_deref())).as_ref();
+        let Inner { authorities, guard, running } = &*self.0;
+        let running = running.get_or_init(|| Running::start(authorities.as_deref(), guard.as_ref())).as_ref();
         let running = running.map_err(|error| PostError::Unreachable(error.clone()))?;
         let Post { to, id, body, signer, deadline } = post;
+        if let Some(guard) = guard {
+            // An address is not looked up, so the resolver does not see it.
+            guard.check(to).map_err(|error| PostError::Unreachable(error.to_string()))?;
+        }
         let mut request = Request::new(Full::new(body.clone()));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = to.uri().clone();
@@ -135,7 +149,8 @@ impl Outgoing {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         signer.sign(id, SystemTime::now(), &body, headers);
-        let exchange = exchange(running.client.clone(), request);
+        let client = if to.is_plain() { &running.plain } else { &running.client };
+        let exchange = exchange(client.clone(), request);
         let exchange = async move { tokio::time::timeout_at(deadline.into(), exchange).await };
         let answer = CancelOnDrop(running.runtime.spawn(exchange)).await;
         answer
@@ -202,8 +217,10 @@ fn chain(error: &(dyn StdError + 'static)) -> String {
 }
 
 impl Running {
-    fn start(authorities: Option<&[CertificateDer<'static>]>) -> Result<Self, String> {
-        let client = client(authorities).map_err(|error| format!("TLS cannot be used: {error}"))?;
+    fn start(authorities: Option<&[CertificateDer<'static>]>, guard: Option<&Guard>) -> Result<Self, String> {
+        let tls = tls(authorities).map_err(|error| format!("TLS cannot be used: {error}"))?;
+        let [client, plain] =
+            [false, true].map(|is_plain| client(tls.clone(), Resolver::new(guard.cloned(), is_plain)));
         let (ready, started) = mpsc::channel();
         let (end, ended) = oneshot::channel::<()>();
         let run = move || {
@@ -219,7 +236,7 @@ impl Running {
         };
         thread::Builder::new().name("outgoing".to_owned()).spawn(run).map_err(|error| error.to_string())?;
         let runtime = started.recv().map_err(|error| error.to_string())??;
-        Ok(Self { runtime, client, _end: end })
+        Ok(Self { runtime, client, plain, _end: end })
     }
 }
 
@@ -229,14 +246,17 @@ impl fmt::Debug for Running {
     }
 }
 
-fn client(authorities: Option<&[CertificateDer<'static>]>) -> Result<Client<Connector, Full<Bytes>>, rustls::Error> {
+fn tls(authorities: Option<&[CertificateDer<'static>]>) -> Result<ClientConfig, rustls::Error> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(authorities.map_or_else(of_system, <[_]>::to_vec));
-    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    Ok(ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
-        .with_no_client_auth();
-    let mut connector = HttpConnector::new();
+        .with_no_client_auth())
+}
+
+fn client(tls: ClientConfig, resolver: Resolver) -> Client<Connector, Full<Bytes>> {
+    let mut connector = HttpConnector::new_with_resolver(resolver);
     connector.set_nodelay(true);
     connector.enforce_http(false);
     // HTTP/2 where the application offers it in the TLS handshake.
@@ -245,13 +265,13 @@ fn client(authorities: Option<&[CertificateDer<'static>]>) -> Result<Client<Conn
         .https_or_http()
         .enable_all_versions()
         .wrap_connector(connector);
-    Ok(Client::builder(TokioExecutor::new())
+    Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
         .http2_keep_alive_interval(CHECK)
         .http2_keep_alive_timeout(CHECK)
-        .build(connector))
+        .build(connector)
 }
 
 fn of_system() -> Vec<CertificateDer<'static>> {

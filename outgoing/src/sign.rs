@@ -51,6 +51,12 @@ impl fmt::Debug for SigningSecret {
     }
 }
 
+/// Adds headers by which an application recognizes a request.
+pub trait Sign: fmt::Debug + Sync {
+    /// Adds the headers of a request with this id, which is visible ASCII, sent at `now`. A repetition has the same id and another time.
+    fn sign(&self, id: &str, now: SystemTime, body: &[u8], headers: &mut HeaderMap);
+}
+
 /// Signs requests with each of its secrets: while one replaces another, applications that know either of them accept the request.
 /// Without a secret, requests have an id and a time and no signature.
 #[derive(Clone, Debug, Default)]
@@ -62,9 +68,10 @@ impl Signer {
     pub fn new(secrets: Vec<SigningSecret>) -> Self {
         Self(secrets)
     }
+}
 
-    /// Adds the headers of a request with this id, which is visible ASCII, sent at `now`. A repetition has the same id and another time.
-    pub(crate) fn sign(&self, id: &str, now: SystemTime, body: &[u8], headers: &mut HeaderMap) {
+impl Sign for Signer {
+    fn sign(&self, id: &str, now: SystemTime, body: &[u8], headers: &mut HeaderMap) {
         let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         if let Ok(id) = HeaderValue::from_str(id) {
             headers.insert(ID, id);

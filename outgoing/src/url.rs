@@ -18,6 +18,18 @@ impl Endpoint {
     pub(crate) fn uri(&self) -> &Uri {
         &self.0
     }
+
+    /// Whether requests to it are not encrypted.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.0.scheme_str() != Some("https")
+    }
+
+    /// Its host: a name or an address, without the brackets of IPv6.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.0.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
+    }
 }
 
 impl FromStr for Endpoint {

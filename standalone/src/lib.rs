@@ -67,6 +67,7 @@ pub async fn serve(mut settings: Settings) -> io::Result<()> {
     comet_svc::start_demo(&service);
     sse_svc::start_demo(&service);
     backend::serve(&service);
+    streams_svc::subscriptions::start(&service);
     let own_key: Option<&Secret> = service.edge.settings.secrets.first().filter(|_| is_own_key);
     eprint!("{}", welcome::text(&service.edge.settings, listener.local_addr()?, own_key)?);
     let chat = chat_svc::Chat::new(&service).map_err(io::Error::other)?;

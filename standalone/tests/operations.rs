@@ -56,6 +56,7 @@ async fn metrics() -> String {
     // What the chat counts, it counts from its beginning on; with a Redis that never comes, what it would of a cluster, too.
     let _chat = chat_svc::Chat::new(&site.service).unwrap();
     webhooks::start(&site.service);
+    streams_svc::subscriptions::start(&site.service);
     site.get("/healthz").send().await;
     site.get("/metrics").send().await.text().to_owned()
 }

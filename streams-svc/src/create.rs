@@ -110,6 +110,11 @@ impl Request {
 
 /// The URL of the stream, as its client sees it.
 fn location(service: &Service, parts: &RequestParts<'_>) -> String {
+    origin(service, parts).unwrap_or_default() + parts.path
+}
+
+/// The scheme and the host of the server, as its client sees them.
+pub(crate) fn origin(service: &Service, parts: &RequestParts<'_>) -> Option<String> {
     let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let proxies = &service.edge.settings.trusted_proxies;
     let is_proxy = |peer: std::net::SocketAddr| proxies.iter().any(|proxy| proxy.contains(peer.ip()));
@@ -118,5 +123,5 @@ fn location(service: &Service, parts: &RequestParts<'_>) -> String {
         .and_then(|schemes| schemes.split(',').next())
         .map(str::trim);
     let scheme = if scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")) { "https" } else { "http" };
-    text(header::HOST).map_or_else(|| parts.path.to_owned(), |host| format!("{scheme}://{host}{}", parts.path))
+    text(header::HOST).map(|host| format!("{scheme}://{host}"))
 }

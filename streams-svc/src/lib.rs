@@ -2,7 +2,7 @@
 //! offset, closed, forked and deleted over HTTP.
 //!
 //! A stream is a channel of the log with a lifecycle, and an offset is a cursor. A request names the stream by its path and becomes an operation
-//! of the bus ([`create`], [`append`]) or a reader of the log ([`read`], [`live`]).
+//! of the bus ([`create`], [`append`]) or a reader of the log ([`read`], [`live`]). [`subscriptions`] wake workers when there is something to read.
 
 mod append;
 pub mod body;
@@ -16,6 +16,7 @@ pub mod offset;
 pub mod openapi;
 mod read;
 mod refusal;
+pub mod subscriptions;
 pub mod target;
 mod wait;
 
@@ -42,5 +43,8 @@ pub fn routes(service: &Service) -> Routes {
         .put(move |parts, body| create::handler(&created, parts, body))
         .post(move |parts, body| append::handler(&appended, parts, body))
         .delete(move |parts| append::delete(&deleted, parts));
-    Routes::default().below(&service.edge.settings.streams.path, "/streams/{path}", stream)
+    let root = &service.edge.settings.streams.path;
+    Routes::default()
+        .below(&format!("{root}/{}", target::RESERVED), "/streams/__ds/{path}", subscriptions::http::resource(service))
+        .below(root, "/streams/{path}", stream)
 }

@@ -12,6 +12,7 @@ async fn main() -> io::Result<()> {
     let service = Service::open(settings, &streams_svc::DEFAULTS).map_err(io::Error::other)?;
     webhooks::start(&service);
     backend::serve(&service);
+    streams_svc::subscriptions::start(&service);
     let routes = |service: &Service| streams_svc::routes(service).and(backend::routes(service));
     service.start(service.listen()?, routes, |_| ())?.until_signal().await
 }

@@ -11,6 +11,8 @@ use utoipa::{
     },
 };
 
+use crate::subscriptions::openapi::Subscriptions;
+
 /// The paths of this service, below the default of `TRIDENT_STREAMS_PATH`.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
@@ -21,6 +23,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
             operation.parameters.get_or_insert_default().insert(0, path());
         }
     }
+    openapi.merge(Subscriptions::openapi());
     openapi
 }
 

@@ -12,7 +12,7 @@ use edge::{
 use shared::pure::{ChannelName, NameError, Since};
 
 /// The first segment of paths that belong to the protocol.
-const RESERVED: &str = "__ds";
+pub(crate) const RESERVED: &str = "__ds";
 
 /// The channel of a path below `root`, which is `TRIDENT_STREAMS_PATH`: its percent-decoded rest.
 ///
@@ -21,10 +21,14 @@ const RESERVED: &str = "__ds";
 pub fn channel(root: &str, path: &str) -> Result<ChannelName, ApiError> {
     let name = below(path, root)?;
     if name.split('/').next() == Some(RESERVED) {
-        let message = format!("paths below {RESERVED} are for subscriptions, which this server does not have");
-        return Err(ApiError::NotSupported(message));
+        return Err(reserved());
     }
     name.parse().map_err(|error: NameError| ApiError::invalid("bad_channel", error))
+}
+
+/// The answer to a path of the protocol's own that means nothing.
+pub(crate) fn reserved() -> ApiError {
+    ApiError::NotSupported(format!("paths below {RESERVED} are for the protocol, and this one has no meaning in it"))
 }
 
 /// The client of a request and the stream.
@@ -45,7 +49,7 @@ impl Target {
 }
 
 /// Whether the client may change the stream, and the channel can be one.
-fn require_write(service: &Service, access: &Access, channel: &ChannelName) -> Result<(), ApiError> {
+pub(crate) fn require_write(service: &Service, access: &Access, channel: &ChannelName) -> Result<(), ApiError> {
     let names = &service.edge.settings.streams.names;
     let refused = |message: String| {
         service.edge.metrics.refusals.not_allowed.inc();
@@ -105,7 +109,7 @@ pub(crate) fn subscription(
 }
 
 /// Whether anybody may use the stream: never those that the server uses itself.
-fn is_open(service: &Service, channel: &ChannelName) -> bool {
+pub(crate) fn is_open(service: &Service, channel: &ChannelName) -> bool {
     let settings = &service.edge.settings.streams;
     settings.anonymous && settings.names.allow(channel) && !StreamSettings::is_reserved(channel)
 }

@@ -3,6 +3,7 @@
 use shared::pure::{ChannelName, access::Patterns};
 
 use super::{Memory, memory, sources::Sources, table, values};
+use crate::address::Network;
 
 /// The prefix of the channels of chat rooms.
 const CHAT: &str = "chat.";
@@ -22,6 +23,12 @@ pub struct StreamSettings {
     pub max_body: Option<usize>,
     /// Bytes of memory for all streams together.
     pub bytes: Option<usize>,
+    /// Maximum number of subscriptions.
+    pub subscriptions: Option<usize>,
+    /// The same for one token or address.
+    pub subscriptions_per_client: Option<usize>,
+    /// The networks that URLs of subscriptions may lead to, besides the public one.
+    pub hook_allow: Vec<Network>,
 }
 
 impl StreamSettings {
@@ -57,12 +64,18 @@ pub(super) fn read(from: &mut Sources<'_>, machine: Option<Memory>) -> Option<St
     let anonymous = from.read(&table::STREAMS_ANONYMOUS, values::on_off);
     let max_body = from.read(&table::STREAM_MAX_BODY, values::size_limit);
     let bytes = from.read(&table::STREAM_BYTES, values::size_limit_or_auto);
+    let subscriptions = from.read(&table::STREAM_SUBSCRIPTIONS, values::limit);
+    let subscriptions_per_client = from.read(&table::STREAM_SUBSCRIPTIONS_PER_CLIENT, values::limit);
+    let hook_allow = from.read(&table::HOOK_ALLOW, values::networks);
     Some(StreamSettings {
         names: names?,
         path: path?,
         anonymous: anonymous?,
         max_body: max_body?,
         bytes: bytes?.unwrap_or_else(|| Some(memory::outbox_total(machine))),
+        subscriptions: subscriptions?,
+        subscriptions_per_client: subscriptions_per_client?,
+        hook_allow: hook_allow?,
     })
 }
 

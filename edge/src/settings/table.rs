@@ -142,6 +142,7 @@ settings! {
         HOOK_EVENTS "KIND,…" "" "Kinds of events that are posted; each must be in TRIDENT_EVENTS; default: all of TRIDENT_EVENTS"
         HOOK_CHANNELS "PATTERN,…" "" "Channels whose messages are also posted"
         HOOK_GIVE_UP "DURATION" "0" "How long a batch that the backend rejects is retried before it is skipped (0: as long as its events are retained)"
+        HOOK_ALLOW "NETWORK,…" "" "Networks that URLs of clients may lead to, also without TLS; other URLs of clients have to be https and lead to public addresses"
     }
     "Durable Streams" {
         STREAMS "PATTERN,…|off" "*" "Names of channels that can be streams; chat.*, user.*, random and time only for tokens with trident.api; `off`: none"
@@ -149,6 +150,8 @@ settings! {
         STREAMS_ANONYMOUS "on|off" "off" "Streams need no token: anyone can create, read, append to and delete those of TRIDENT_STREAMS; for testing only"
         STREAM_MAX_BODY "SIZE" "1MiB" "Maximum size of the body of an append (0 = no limit)"
         STREAM_BYTES "SIZE" "auto" "Memory for all streams together; above it, appends are rejected; auto: 3/32 of the memory, at most 256MiB (0 = no limit)"
+        STREAM_SUBSCRIPTIONS "N" "1000" "Maximum number of subscriptions to streams (0 = no limit)"
+        STREAM_SUBSCRIPTIONS_PER_CLIENT "N" "100" "The same for one token or address (0 = no limit)"
     }
     "Times" {
         KEEPALIVE "DURATION" "15s" "Idle time on a stream after which a keep-alive is sent"

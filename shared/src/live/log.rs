@@ -23,6 +23,7 @@ use super::clock::Moment;
 use crate::pure::{ChannelName, Cursor, Draft, Epoch, Message, forms::FormCache};
 
 mod archive;
+mod changes;
 mod channel;
 mod channels;
 mod kind;
@@ -37,6 +38,7 @@ mod watch;
 mod writer;
 
 pub(super) use archive::{Archive, Awaited, Piece, PieceShare, Request};
+pub use changes::Changes;
 pub use channel::Opener;
 use channel::wake;
 pub(super) use channel::{Channel, Waiter};

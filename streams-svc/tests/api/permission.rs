@@ -93,7 +93,7 @@ async fn a_fork_takes_permission_to_read_its_source() {
 async fn the_channels_of_the_server_and_the_paths_of_the_protocol_are_no_streams() {
     let site = site(&[]);
     assert_eq!(put(&site, "$events").body(JSON, "[1]").await.error(), (403, "server_channel".into()));
-    for path in ["__ds", "__ds/subscriptions/a", "%5F_ds/x"] {
+    for path in ["__ds", "__ds/subscription/a", "__ds/subscriptions/a/b", "%5F_ds/x"] {
         assert_eq!(put(&site, path).body(JSON, "[1]").await.error(), (501, "not_supported".into()), "{path}");
     }
     for path in ["a//b", "..", "a%20b", "%ff", &"x".repeat(129)] {

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use shared::pure::{ChannelName, NameError, access::ApiRight};
+use shared::pure::{
+    ChannelName, NameError,
+    access::{ApiRight, Patterns},
+};
 
 use super::{Access, bearer};
 use crate::{
@@ -103,6 +106,34 @@ impl Access {
             left.as_secs() + 1
         );
         Err(ApiError::forbidden("disconnected", message))
+    }
+
+    /// Whether the client has a valid token, which is required to `act`.
+    ///
+    /// # Errors
+    /// 401 without one, 403 if no key for tokens is configured; counted.
+    pub fn require_token(&self, act: &str) -> Result<(), ApiError> {
+        if let Some(fault) = &self.fault {
+            return Err(ApiError::BadToken(fault.to_string()));
+        }
+        if self.has_token() {
+            return Ok(());
+        }
+        self.edge.metrics.refusals.not_allowed.inc();
+        if !self.edge.verifier.has_key() {
+            let message = format!(
+                "nobody may {act} while no key for tokens is configured: set TRIDENT_SECRET (--secret) or \
+                 TRIDENT_JWT_PUBLIC_KEY_FILE (--jwt-public-key-file)"
+            );
+            return Err(ApiError::forbidden("no_key", message));
+        }
+        Err(ApiError::TokenNeeded(format!("a token is required to {act}; send it as `Authorization: Bearer <token>`")))
+    }
+
+    /// The channels that the claim `trident.subscribe` of the token has.
+    #[must_use]
+    pub fn subscribe_patterns(&self) -> Patterns {
+        self.grants().map(|grants| grants.subscribe.clone()).unwrap_or_default()
     }
 
     /// Whether the token grants `right`. Cookies are ignored.

@@ -268,10 +268,24 @@ async fn the_holder_of_a_lease_stores_its_state(one: Arc<dyn Bus>, other: Arc<dy
         one.write_state(NAME, state.into()).await.unwrap();
         assert_eq!(other.read_state(NAME).await, Ok(Some(state.into())));
     }
+    let entries = async |bus: &Arc<dyn Bus>| {
+        let mut entries = bus.read_entries(NAME).await.unwrap();
+        entries.sort_unstable();
+        entries
+    };
+    assert_eq!(entries(&other).await, []);
+    let (a, b, c): (Vec<u8>, Vec<u8>, Vec<u8>) = (b"a".into(), b"b\0\xff".into(), b"c".into());
+    let first = vec![(b.clone(), Some("2".into())), (a.clone(), Some("1".into())), (c.clone(), Some("".into()))];
+    one.write_entries(NAME, first).await.unwrap();
+    assert_eq!(entries(&other).await, [(a.clone(), "1".into()), (b.clone(), "2".into()), (c.clone(), "".into())]);
+    one.write_entries(NAME, vec![(c, None), (b"none".into(), None), (b.clone(), Some("3".into()))]).await.unwrap();
+    assert_eq!(entries(&other).await, [(a.clone(), "1".into()), (b, "3".into())]);
+    assert_eq!(other.read_entries("another").await, Ok(Vec::new()));
     // On a bus of a single process both are one, and there is no other process.
     if !std::ptr::addr_eq(Arc::as_ptr(&one), Arc::as_ptr(&other)) {
         assert!(other.lease(NAME, Duration::from_secs(60)).await.is_none());
         assert!(other.write_state(NAME, "third".into()).await.is_err());
+        assert!(other.write_entries(NAME, vec![(a, None)]).await.is_err());
     }
     one.release(NAME, Cursor::ZERO).await;
     assert!(other.lease(NAME, Duration::from_secs(60)).await.is_some());

@@ -29,8 +29,8 @@ use self::{
     states::States,
 };
 use super::{
-    Answer, Bus, BusError, DiskStats, IdempotencyKey, KeyStats, Lease, Publication, Published, Record, StateTable,
-    Stored, StoredState,
+    Answer, Bus, BusError, DiskStats, Entry, EntryChange, IdempotencyKey, KeyStats, Lease, Publication, Published,
+    Record, StateTable, Stored, StoredState,
     answers::{Answers, Claim},
 };
 use crate::{
@@ -280,6 +280,15 @@ impl Bus for FileBus {
 
     fn write_state(&self, name: &'static str, state: Bytes) -> Answer<'_, Result<(), BusError>> {
         self.store_state(records::lease(name, &state))
+    }
+
+    fn read_entries(&self, name: &'static str) -> Answer<'_, Result<Vec<Entry>, BusError>> {
+        Box::pin(std::future::ready(Ok(records::entries_of(&self.states.lock(), name))))
+    }
+
+    fn write_entries(&self, name: &'static str, changes: Vec<EntryChange>) -> Answer<'_, Result<(), BusError>> {
+        let states = changes.into_iter().map(|(key, value)| records::entry(name, &key, value)).collect();
+        Box::pin(async move { self.publish(Publication::of_states(states)).await.map(drop) })
     }
 
     fn release(&self, _: &'static str, _: Cursor) -> Answer<'_, ()> {

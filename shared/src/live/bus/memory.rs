@@ -6,7 +6,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::{
-    Answer, Bus, BusError, IdempotencyKey, KeyStats, Lease, Publication, Published,
+    Answer, Bus, BusError, Entry, EntryChange, IdempotencyKey, KeyStats, Lease, Publication, Published,
     answers::{Answers, Claim},
 };
 use crate::{
@@ -26,6 +26,7 @@ pub struct MemoryBus {
     clock: Clock,
     answers: Mutex<Answers>,
     states: Mutex<HashMap<&'static str, Bytes>>,
+    entries: Mutex<HashMap<&'static str, HashMap<Vec<u8>, Bytes>>>,
 }
 
 impl MemoryBus {
@@ -54,7 +55,13 @@ impl MemoryBus {
         // Earlier ids would mean "from the beginning".
         let start = clock().time_ms.max(Cursor::FIRST_ISSUED.ms);
         let log = Arc::new(Log::of_epoch(limits, epoch, start));
-        Self { log, clock, answers: Mutex::new(Answers::new(None)), states: Mutex::default() }
+        Self {
+            log,
+            clock,
+            answers: Mutex::new(Answers::new(None)),
+            states: Mutex::default(),
+            entries: Mutex::default(),
+        }
     }
 
     fn publish_now(&self, publication: Publication) -> Result<Published, BusError> {
@@ -143,6 +150,23 @@ impl Bus for MemoryBus {
 
     fn write_state(&self, name: &'static str, state: Bytes) -> Answer<'_, Result<(), BusError>> {
         self.states.lock().insert(name, state);
+        Box::pin(ready(Ok(())))
+    }
+
+    fn read_entries(&self, name: &'static str) -> Answer<'_, Result<Vec<Entry>, BusError>> {
+        let entries = self.entries.lock().get(name).cloned().unwrap_or_default();
+        Box::pin(ready(Ok(entries.into_iter().collect())))
+    }
+
+    fn write_entries(&self, name: &'static str, changes: Vec<EntryChange>) -> Answer<'_, Result<(), BusError>> {
+        let mut entries = self.entries.lock();
+        let entries = entries.entry(name).or_default();
+        for (key, value) in changes {
+            match value {
+                Some(value) => entries.insert(key, value),
+                None => entries.remove(&key),
+            };
+        }
         Box::pin(ready(Ok(())))
     }
 

@@ -30,12 +30,14 @@ pub mod memory;
 pub mod peers;
 pub mod redis;
 mod states;
+mod stats;
 
 pub use file::FileBus;
 pub use memory::MemoryBus;
 pub use peers::{ANSWER_WITHIN, Question, Record, Replies, Stored};
 pub use redis::RedisBus;
-pub use states::{Merge, StateTable, StoredState};
+pub use states::{Entry, EntryChange, Merge, StateTable, StoredState};
+pub use stats::{DiskStats, KeyStats, SYNC_BUCKETS};
 
 /// A future of the bus, for a trait that can be used as `Arc<dyn Bus>`: one allocation for each publication.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -102,37 +104,6 @@ impl std::ops::Deref for Published {
     }
 }
 
-/// The number of idempotency keys in memory, and their size.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KeyStats {
-    /// Keys.
-    pub keys: usize,
-    /// Bytes.
-    pub bytes: usize,
-}
-
-/// The log on disk.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DiskStats {
-    /// Bytes of all segments and their indexes.
-    pub bytes: u64,
-    /// Segments.
-    pub segments: usize,
-    /// The bytes of each table of [small states](Publication::states).
-    pub states: Vec<(String, usize)>,
-    /// How long ago the oldest purge was whose messages may still be on disk; zero without one.
-    pub purge_age: Duration,
-    /// Bytes of memory of older messages that were read for clients and not delivered yet.
-    pub reading: usize,
-    /// The duration of syncs: how many took at most as long as each of [`SYNC_BUCKETS`], and how many took longer.
-    pub syncs: [u64; SYNC_BUCKETS.len() + 1],
-    /// The sum of the durations of all syncs.
-    pub sync_time: Duration,
-}
-
-/// The upper bounds of the histogram of syncs, in seconds.
-pub const SYNC_BUCKETS: [f64; 12] = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0];
-
 /// How long a publication with the same [`IdempotencyKey`] gets the first answer again.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(5 * 60);
 
@@ -141,6 +112,8 @@ pub const MAX_MESSAGES: usize = 140_000;
 /// Maximum size of one publication in bytes. Redis accepts 512 MiB in one argument and 1 GiB in one command.
 pub const MAX_BYTES: usize = 256 * 1024 * 1024;
 
+/// The message of a bus without entries.
+const NO_ENTRIES: &str = "this bus stores no entries";
 /// The message of a bus without streams.
 const NO_STREAMS: &str = "this bus has no streams";
 
@@ -365,6 +338,25 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// When it could not be stored, or another process has the lease by now.
     fn write_state(&self, name: &'static str, state: Bytes) -> Answer<'_, Result<(), BusError>>;
+
+    /// The small entries that holders of the lease `name` have stored, in no order.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn read_entries(&self, name: &'static str) -> Answer<'_, Result<Vec<Entry>, BusError>> {
+        let _ = name;
+        Box::pin(ready(Err(BusError::Unsupported(NO_ENTRIES.to_owned()))))
+    }
+
+    /// Changes small entries under the lease `name`, which this process has, all or none: `None` removes one. As durable as the bus stores messages. All
+    /// of a lease are read by its next holder, and a bus with a log on disk repeats them with each segment: a few megabytes at most.
+    ///
+    /// # Errors
+    /// When they could not be stored, it is unknown whether they were, or another process has the lease by now.
+    fn write_entries(&self, name: &'static str, changes: Vec<EntryChange>) -> Answer<'_, Result<(), BusError>> {
+        let _ = (name, changes);
+        Box::pin(ready(Err(BusError::Unsupported(NO_ENTRIES.to_owned()))))
+    }
 
     /// Releases the lease `name` early, if this process has it. A process that acquires it within [`LEASE_HANDOFF_TTL`] continues from `at`.
     fn release(&self, name: &'static str, at: Cursor) -> Answer<'_, ()>;

@@ -26,8 +26,8 @@ use tokio::{
 };
 
 use super::{
-    Answer, Bus, BusError, IdempotencyKey, LEASE_HANDOFF_TTL, Lease, Publication, Published, Question, Record, Replies,
-    Stored,
+    Answer, Bus, BusError, Entry, EntryChange, IdempotencyKey, LEASE_HANDOFF_TTL, Lease, Publication, Published,
+    Question, Record, Replies, Stored,
 };
 use crate::{
     live::{
@@ -340,6 +340,14 @@ impl Bus for RedisBus {
 
     fn write_state(&self, name: &'static str, state: Bytes) -> Answer<'_, Result<(), BusError>> {
         Box::pin(async move { state::write(&self.shared, &self.owner, name, &state).await })
+    }
+
+    fn read_entries(&self, name: &'static str) -> Answer<'_, Result<Vec<Entry>, BusError>> {
+        Box::pin(state::read_entries(&self.shared, name))
+    }
+
+    fn write_entries(&self, name: &'static str, changes: Vec<EntryChange>) -> Answer<'_, Result<(), BusError>> {
+        Box::pin(async move { state::write_entries(&self.shared, &self.owner, name, changes).await })
     }
 
     fn release(&self, name: &'static str, at: Cursor) -> Answer<'_, ()> {

@@ -1,5 +1,12 @@
 //! Small states that outlive the process: keyed values with an expiry, each of a kind that has a limit.
 
+use bytes::Bytes;
+
+/// The key and the value of what a holder of a lease has stored.
+pub type Entry = (Vec<u8>, Bytes);
+/// A key, and its new value; `None` removes it.
+pub type EntryChange = (Vec<u8>, Option<Bytes>);
+
 /// Which of two values of a key applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merge {

@@ -103,7 +103,15 @@ impl Log {
     /// Notes channels with new messages that `pattern` selects, and wakes `waiter` for them, until the result is dropped.
     pub(in crate::live) fn note_pattern(&self, pattern: &ChannelName, waiter: &Arc<Waiter>) -> Arc<Noted> {
         let selector = pattern.clone();
-        let is_wanted = Box::new(move |name: &ChannelName| selector.selects(name));
+        self.note_wanted(Box::new(move |name: &ChannelName| selector.selects(name)), waiter)
+    }
+
+    /// As [`note_pattern`](Self::note_pattern), for channels of which `is_wanted` holds.
+    pub(super) fn note_wanted(
+        &self,
+        is_wanted: Box<dyn Fn(&ChannelName) -> bool + Send + Sync>,
+        waiter: &Arc<Waiter>,
+    ) -> Arc<Noted> {
         let (channels, waiter) = (Mutex::default(), waiter.clone());
         let noted = Arc::new(Noted { is_wanted, channels, most: MAX_NOTED, waiter });
         self.writer.lock().watches.push(Arc::downgrade(&noted));

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::states::States;
-use crate::live::bus::{Merge, Record, StateTable, StoredState};
+use crate::live::bus::{Entry, Merge, Record, StateTable, StoredState};
 
 /// Records such as users who are refused, of which the newest applies. They are few, and each decides who may do what: a power cut loses none.
 pub(super) const NEWEST: StateTable =
@@ -12,6 +12,9 @@ pub(super) const NEWEST: StateTable =
 pub(super) const MONOTONE: StateTable = StateTable { name: "monotone", merge: Merge::Monotone, ..NEWEST };
 /// What the holder of a lease has stored, such as the position of webhooks.
 const LEASES: StateTable = StateTable::new("lease", 1 << 20);
+
+/// Entries of leases, such as subscriptions of streams.
+const ENTRIES: StateTable = StateTable::new("entry", 8 << 20);
 
 /// A record as a state.
 pub(super) fn state_of(Record { name, value, expires_ms, is_monotone }: Record) -> StoredState {
@@ -45,4 +48,22 @@ pub(super) fn lease(name: &str, value: &[u8]) -> StoredState {
 /// What the last holder of the lease `name` has stored.
 pub(super) fn of_lease(states: &States, name: &str) -> Option<Bytes> {
     states.value(LEASES, name.as_bytes()).map(Bytes::copy_from_slice)
+}
+
+/// What the keys of the entries of the lease `name` begin with.
+fn prefix(name: &str) -> Vec<u8> {
+    [name.as_bytes(), b"\0"].concat()
+}
+
+/// A change of an entry of the lease `name`, as a state.
+pub(super) fn entry(name: &str, key: &[u8], value: Option<Bytes>) -> StoredState {
+    let key = [&prefix(name), key].concat();
+    StoredState { table: ENTRIES, key, value: value.map(Vec::from), until_ms: u64::MAX }
+}
+
+/// The entries of the lease `name`.
+pub(super) fn entries_of(states: &States, name: &str) -> Vec<Entry> {
+    let prefix = prefix(name);
+    let read = |state: StoredState| Some((state.key.get(prefix.len()..)?.to_vec(), state.value?.into()));
+    states.beginning_with(ENTRIES, &prefix).into_iter().filter_map(read).collect()
 }

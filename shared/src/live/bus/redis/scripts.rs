@@ -23,6 +23,8 @@ pub(super) const RECORDS: &str = "{trident:log}:records";
 pub(super) const LEASE: &str = "{trident:log}:lease:";
 /// The prefix of what the holder of a lease has stored.
 pub(super) const STATE: &str = "{trident:log}:state:";
+/// The prefix of the entries of the holder of a lease.
+pub(super) const ENTRIES: &str = "{trident:log}:entries:";
 /// The keys with which permissions for commands are checked: a stream, a string, and a hash.
 pub(super) const SCRATCH: [&str; 3] =
     ["{trident:log}:scratch", "{trident:log}:scratch:value", "{trident:log}:scratch:hash"];
@@ -55,6 +57,7 @@ pub(super) struct Scripts {
     pub(super) keep: String,
     pub(super) record: String,
     pub(super) stream: String,
+    pub(super) entries: String,
 }
 
 impl Scripts {
@@ -73,12 +76,13 @@ impl Scripts {
             include_str!("scripts/keep.lua"),
             include_str!("scripts/record.lua"),
             include_str!("scripts/stream.lua"),
+            include_str!("scripts/entries.lua"),
         ] {
             pipeline.cmd("SCRIPT").arg("LOAD").arg(source);
         }
-        let (publish, join, pulse, lease, release, purge, erase, forget, keep, record, stream) =
+        let (publish, join, pulse, lease, release, purge, erase, forget, keep, record, stream, entries) =
             pipeline.query_async(connection).await?;
-        Ok(Self { publish, join, pulse, lease, release, purge, erase, forget, keep, record, stream })
+        Ok(Self { publish, join, pulse, lease, release, purge, erase, forget, keep, record, stream, entries })
     }
 }
 
@@ -90,6 +94,11 @@ pub(super) fn lease_key(name: &str) -> String {
 /// The key of what the holder of the lease of this name has stored.
 pub(super) fn state_key(name: &str) -> String {
     format!("{STATE}{name}")
+}
+
+/// The key of the entries of the holder of the lease of this name.
+pub(super) fn entries_key(name: &str) -> String {
+    format!("{ENTRIES}{name}")
 }
 
 /// The key of the journal with this token of a stream.

@@ -90,6 +90,9 @@ async fn records_and_leases_are_states() {
         record("past", 1, 1, false),
     ];
     simulated.publish(publish(vec![records::lease("hooks", b"5")])).unwrap();
+    let entry = |key: &[u8], value: Option<&'static str>| records::entry("hooks", key, value.map(Into::into));
+    simulated.publish(publish(vec![entry(b"a", Some("1")), entry(b"b", Some("2"))])).unwrap();
+    simulated.publish(publish(vec![entry(b"b", None), records::entry("hooks2", b"c", Some("3".into()))])).unwrap();
     for record in &given[..5] {
         simulated.publish(publish(vec![records::state_of(record.clone())])).unwrap();
     }
@@ -102,6 +105,7 @@ async fn records_and_leases_are_states() {
         assert_eq!(stored.records, expected, "{seed}");
         assert_eq!(again.bus.read_state("hooks").await, Ok(Some("5".into())));
         assert_eq!(again.bus.read_state("other").await, Ok(None));
+        assert_eq!(again.bus.read_entries("hooks").await, Ok(vec![(b"a".to_vec(), "1".into())]));
     }
 }
 
