@@ -2,16 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actix_web::{rt, web::ServiceConfig};
+use actix_web::{http::Method, rt, web::ServiceConfig};
 use edge::{
     Settings,
     health::{Degradation, reason},
-    routes::{Routes, response},
+    response::ResponseBody,
+    routes::{RequestBody, Routes, response},
     service::Service,
     settings::BusAddress,
 };
+use shared::live::log::Log;
 use socketio::{
-    Ack, Event, Namespace, Origins, PollRequest, Recovery, Socket, SocketIo,
+    Ack, Event, Namespace, Origins, PollRequest, Recovery, Socket, SocketIo, WebSocketRequest,
     adapter::{Adapter, LocalAdapter},
 };
 use socketio_redis::{Config, ConnectError, RedisAdapter};
@@ -23,6 +25,7 @@ use crate::{
     bridge, client, connect, connection_metrics,
     events::{self, CHAT_MESSAGE},
     member::Member,
+    parking::Body,
     presence::{Presence, Replica},
     refusal::Refusal,
     registration, reply,
@@ -51,6 +54,7 @@ pub enum OpenError {
 #[derive(Clone, Debug)]
 pub struct Chat {
     io: SocketIo,
+    log: Arc<Log>,
 }
 
 impl Chat {
@@ -127,16 +131,31 @@ impl Chat {
         let closing = io.clone();
         // Requests in progress complete while the process drains.
         service.edge.drain.on_begin(move || drop(closing.close()));
-        Ok(Self { io })
+        Ok(Self { io, log: service.log().clone() })
     }
 
-    /// The routes of this service: polls of sessions at `/socket.io/` take a shortcut past the application.
+    /// The routes of this service: polls of sessions at `/socket.io/`, and WebSockets there, take a shortcut past the application.
     #[must_use]
     pub fn routes(&self) -> Routes {
-        let io = self.io.clone();
-        Routes::default().shortcut("/socket.io/", "/socket.io/{tail:.*}", move |parts, body| {
-            let request = PollRequest { method: parts.method, query: parts.query, headers: parts.headers, body };
-            io.answer_poll(&request).map(|answer| response(async move { Ok(answer.await) }))
+        let Self { io, log } = self.clone();
+        Routes::default().shortcut("/socket.io/", "/socket.io/{tail:.*}", move |parts, body| match body {
+            RequestBody::Complete(body) => {
+                let request = PollRequest { method: parts.method, query: parts.query, headers: parts.headers, body };
+                io.answer_poll(&request).map(|answer| response(async move { Ok(answer.await) }))
+            }
+            RequestBody::Stream(_) if *parts.method != Method::GET => None,
+            RequestBody::Stream(incoming) => {
+                let (path, query, headers) = (parts.path, parts.query, parts.headers);
+                let address = parts.peer.map(|peer| peer.ip());
+                let request = WebSocketRequest { path, query, headers, address };
+                let (answer, log) = (io.answer_upgrade(&request, incoming)?, log.clone());
+                Some(response(async move {
+                    Ok(match answer.await {
+                        Ok(open) => open.map_body(|_, socket| ResponseBody::live(Box::new(Body::new(socket, log)))),
+                        Err(refusal) => ResponseBody::boxed(refusal),
+                    })
+                }))
+            }
         })
     }
 

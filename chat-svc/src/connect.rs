@@ -69,7 +69,7 @@ pub(crate) fn allow(edge: &Edge, handshake: &Handshake) -> Result<Place, String>
         return Err(format!("the URL, the cookies and the token are larger than {MAX_HANDSHAKE_BYTES} bytes together"));
     }
     let slot = edge.limits.connect(address(edge, handshake), counted_as(handshake.transport));
-    slot.map(Mutex::new).map_err(|refused| refused.to_string())
+    slot.map(Place::new).map_err(|refused| refused.to_string())
 }
 
 /// The beginning of a session's id behind a gateway that uses it to find the session's server. From a client that is not a trusted proxy it
@@ -197,7 +197,7 @@ pub(crate) fn enter(chat: &events::ChatEvents, socket: &Socket) {
             let profile = taken.kept.profile.clone();
             chat.presence.enter(&profile.rooms, &profile.name);
             let feed = feed.showing(access.publisher());
-            Member::resumed(access, place, profile, feed)
+            Member::resumed(access, place.clone(), profile, feed)
         }
         _ => {
             log::info!("chat: {} connected", socket.id());
@@ -205,7 +205,7 @@ pub(crate) fn enter(chat: &events::ChatEvents, socket: &Socket) {
             let letters: String = socket.id().chars().filter(char::is_ascii_alphanumeric).take(4).collect();
             let name = format!("guest-{letters}");
             let feed = Feed::new(chat.service.log(), session_number(socket), is_plain).showing(access.publisher());
-            let member = Member::new(access, place, name.into(), feed);
+            let member = Member::new(access, place.clone(), name.into(), feed);
             if let Some(channel) = first_room
                 && let Err(refusal) = chat.enter(socket, &member, channel)
             {
@@ -225,7 +225,8 @@ pub(crate) fn enter(chat: &events::ChatEvents, socket: &Socket) {
         registration::end(socket, DisconnectReason::TransportClose);
         return chat.left(socket, DisconnectReason::TransportClose);
     }
-    socket.attach(Reading::of(member));
+    socket.attach(Reading::of(member.clone()));
+    place.set_member(&member);
     if let Some(left) = expires_in {
         expire(socket, left);
     }

@@ -10,6 +10,7 @@
 //! that could not be recovered, and send it for the next session until they have received an event of that one.
 
 mod catch_up;
+mod lending;
 mod plan;
 
 use std::{
@@ -31,6 +32,7 @@ use socketio::EncodedPacket;
 pub(crate) use self::plan::{Offset, Plan};
 use self::{
     catch_up::{last_given, up_to},
+    lending::Live,
     plan::CatchUp,
 };
 
@@ -55,7 +57,7 @@ impl Pulled {
 /// See the module.
 pub(crate) struct Feed {
     log: Arc<Log>,
-    pub(crate) live: Reader,
+    live: Live,
     /// The subscriptions of the live reader, and the catch-ups: recent ones that are done, and those that are not.
     plan: Plan,
     /// The current catch-up, by its index in the plan.
@@ -141,7 +143,7 @@ impl Feed {
         let reader = reader.map(Box::new);
         Self {
             log: log.clone(),
-            live,
+            live: Live::new(live),
             plan,
             reading,
             reader,
@@ -161,7 +163,7 @@ impl Feed {
 
     /// Whether messages after its position are lost. Waits for the disk, if only that knows.
     pub(crate) fn poll_gap(&mut self, cx: &Context<'_>) -> Poll<bool> {
-        let live = self.live.poll_gap(cx);
+        let live = self.live.reader(&self.log).poll_gap(cx);
         let catch_up = self.reader.as_mut().map_or(Poll::Ready(false), |reader| reader.poll_gap(cx));
         match (live, catch_up) {
             (Poll::Ready(true), _) | (_, Poll::Ready(true)) => Poll::Ready(true),
@@ -178,7 +180,7 @@ impl Feed {
     /// Channels created by this feed count for `opener` from now on.
     pub(crate) fn opens_for(&mut self, opener: Option<Arc<Opener>>) {
         if opener.is_some() {
-            self.live.opens_for(opener);
+            self.live.reader(&self.log).opens_for(opener);
         }
     }
 
@@ -210,11 +212,11 @@ impl Feed {
         };
         let mut closed = Vec::new();
         for channel in &channels {
-            if !self.live.reads(channel) {
+            if !self.live.reader(&self.log).reads(channel) {
                 match since {
                     // Messages dropped since then are missed, although the live reader never requested them.
-                    Since::After(_) if older.is_none() => self.live.require_from(channel, from),
-                    _ => self.live.add_from(channel, from),
+                    Since::After(_) if older.is_none() => self.live.reader(&self.log).require_from(channel, from),
+                    _ => self.live.reader(&self.log).add_from(channel, from),
                 }
                 let from = if since == Since::Now { self.live_position(channel, from, &mut closed) } else { from };
                 self.plan.channels.push((channel.clone(), from));
@@ -227,14 +229,14 @@ impl Feed {
         self.wake();
         let cursor = older.flatten().unwrap_or(from);
         if is_first {
-            self.live.client_has(cursor);
+            self.live.reader(&self.log).client_has(cursor);
         }
         cursor
     }
 
     /// Stops reading `channel`. A catch-up in progress continues without it.
     pub(crate) fn remove(&mut self, channel: &ChannelName) {
-        self.live.remove(channel);
+        self.live.reader(&self.log).remove(channel);
         if let Some(reader) = &mut self.reader {
             reader.remove(channel);
         }
@@ -291,7 +293,7 @@ impl Feed {
 
     /// The next messages, about `budget` bytes.
     pub(crate) fn poll_pull(&mut self, cx: &Context<'_>, budget: usize) -> Poll<Pulled> {
-        if self.holds > 0 {
+        if self.holds > 0 || self.live.is_lent() {
             return self.wait(cx);
         }
         let limit = Limit { messages: 256, bytes: budget };
@@ -305,7 +307,7 @@ impl Feed {
                 // Not a cursor of this log: the live reader does not wait for it.
                 for (channel, from) in self.plan.channels.iter_mut().filter(|(_, from)| *from == nowhere) {
                     *from = until;
-                    self.live.skip_until(channel, until);
+                    self.live.reader(&self.log).skip_until(channel, until);
                 }
             }
             let Poll::Ready(batch) = reader.poll_stored(cx, limit) else { return self.wait(cx) };
@@ -321,14 +323,15 @@ impl Feed {
             }
             if let Some(given) = batch.as_ref().and_then(last_given) {
                 // During a catch-up the live reader waits, so that the client has everything up to this position.
-                self.live.client_has(self.live.client().max(given));
+                let live = self.live.reader(&self.log);
+                live.client_has(live.client().max(given));
             }
             let pulled = batch.map(|batch| self.encode(&batch, Some(number))).unwrap_or_default();
             if !pulled.packets.is_empty() {
                 return Poll::Ready(pulled);
             }
         }
-        match self.live.poll_read(cx, limit) {
+        match self.live.reader(&self.log).poll_read(cx, limit) {
             Poll::Ready(Some(batch)) => Poll::Ready(self.encode(&batch, None)),
             // A closed log means that the process ends, which ends the socket, too.
             Poll::Ready(None) | Poll::Pending => self.wait(cx),
@@ -375,7 +378,7 @@ impl Feed {
 
 impl fmt::Debug for Feed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Feed").field("live", &self.live).field("plan", &self.plan).finish_non_exhaustive()
+        f.debug_struct("Feed").field("live", &self.live.cursor()).field("plan", &self.plan).finish_non_exhaustive()
     }
 }
 

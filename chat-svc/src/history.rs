@@ -117,6 +117,11 @@ impl Replies {
         Ok(())
     }
 
+    /// Whether none waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// The next answer, for a pull with this budget. It is [built](Reply::poll) without a lock.
     pub(crate) fn pop(&mut self, budget: usize) -> Option<Reply> {
         let (ack, make) = self.waiting.pop_front()?;

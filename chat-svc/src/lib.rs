@@ -17,6 +17,7 @@ mod feed;
 mod history;
 mod member;
 mod page;
+mod parking;
 mod presence;
 mod refusal;
 mod registration;

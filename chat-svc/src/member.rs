@@ -1,14 +1,14 @@
 //! A member of the chat: identity, subscriptions, current room. Stored with the socket.
 
 use std::{
-    sync::Arc,
-    task::{Context, Poll},
+    sync::{Arc, Weak},
+    task::{Context, Poll, ready},
 };
 
 use edge::{Access, limits::Slot, metrics};
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
-use shared::pure::ChannelName;
+use shared::{live::reader::Reader, pure::ChannelName};
 use socketio::{Ack, Outgoing, Socket, Source, Transport};
 
 use crate::{
@@ -21,8 +21,32 @@ use crate::{
 /// Maximum number of rooms and channels that one socket can read.
 pub(crate) const MAX_CHANNELS: usize = 128;
 
-/// The slot of a connection in the limits. It is kept from the first request to the end, whether or not the client connects to the chat.
-pub(crate) type Place = Mutex<Slot>;
+/// The slot of a connection in the limits, and its member of the chat, if there is one. It is kept from the first request to the end, whether
+/// or not the client connects to the chat.
+pub(crate) struct Place {
+    slot: Mutex<Slot>,
+    member: Mutex<Weak<Member>>,
+}
+
+impl Place {
+    pub(crate) fn new(slot: Slot) -> Self {
+        Self { slot: Mutex::new(slot), member: Mutex::default() }
+    }
+
+    /// Its slot.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Slot> {
+        self.slot.lock()
+    }
+
+    /// The member whose messages the connection's source reads.
+    pub(crate) fn member(&self) -> Option<Arc<Member>> {
+        self.member.lock().upgrade()
+    }
+
+    pub(crate) fn set_member(&self, member: &Arc<Member>) {
+        *self.member.lock() = Arc::downgrade(member);
+    }
+}
 
 /// The transport under which a connection is counted.
 pub(crate) fn counted_as(transport: Transport) -> metrics::Transport {
@@ -53,6 +77,8 @@ pub(crate) struct State {
     pub(crate) feed: Feed,
     /// Answers with earlier messages, which wait until the client can take them.
     pub(crate) replies: Replies,
+    /// One of them is being built: messages follow it.
+    is_replying: bool,
 }
 
 /// The part of it that a session stores.
@@ -126,7 +152,17 @@ pub(crate) fn show(socket: &Socket, name: &str) {
 
 impl State {
     fn new(name: Arc<str>, rooms: Vec<ChannelName>, subscriptions: Vec<ChannelName>, feed: Feed) -> Self {
-        Self { is_gone: false, name, rooms, subscriptions, feed, replies: Replies::default() }
+        Self { is_gone: false, name, rooms, subscriptions, feed, replies: Replies::default(), is_replying: false }
+    }
+
+    /// Lends the reader of the messages, for which the member waits and for nothing else.
+    pub(crate) fn lend(&mut self) -> Option<Reader> {
+        if self.can_lend() { self.feed.lend() } else { None }
+    }
+
+    /// Whether there is a reader to [lend](Self::lend).
+    pub(crate) fn can_lend(&self) -> bool {
+        !self.is_gone && !self.is_replying && self.replies.is_empty() && self.feed.can_lend()
     }
 
     /// Unsubscribes from `channel`, unless a room or a subscription still needs it.
@@ -184,13 +220,15 @@ impl Source for Reading {
                 Poll::Ready(None) => {}
                 Poll::Pending => {
                     self.reply = Some(reply);
+                    self.member.state().is_replying = true;
                     return Poll::Pending;
                 }
             }
         }
-        let pulled = match self.member.state().feed.poll_pull(cx, budget) {
-            Poll::Ready(pulled) => pulled,
-            Poll::Pending => return Poll::Pending,
+        let pulled = {
+            let mut state = self.member.state();
+            state.is_replying = false;
+            ready!(state.feed.poll_pull(cx, budget))
         };
         pulled.count(self.member.place.lock().figures());
         Poll::Ready(pulled.packets.into_iter().map(Outgoing::from).collect())

@@ -26,9 +26,9 @@ use crate::{
 
 /// Registers a socket with the channels of its member.
 pub(crate) fn register(socket: &Socket, member: &Member) {
-    let state = member.state();
+    let mut state = member.state();
     let registration = begin(socket, &member.access, &state.feed.names());
-    state.feed.live.set_tag(registration.connection().id().tag());
+    state.feed.set_tag(registration.connection().id().tag());
     drop(state);
     keep(socket, registration);
 }

@@ -42,7 +42,7 @@ impl fmt::Debug for RequestBody {
 }
 
 type Handler = Rc<dyn Fn(&RequestParts<'_>, RequestBody) -> ResponseFuture>;
-type Shortcut = Rc<dyn Fn(&RequestParts<'_>, Bytes) -> Option<ResponseFuture>>;
+type Shortcut = Rc<dyn Fn(&RequestParts<'_>, RequestBody) -> Option<ResponseFuture>>;
 
 /// The handlers of one path, by method. `OPTIONS` is always answered, and any other method with 405 and `Allow`
 /// (RFC 9110 §9.3.7, §15.5.6).
@@ -167,14 +167,14 @@ impl Routes {
         self
     }
 
-    /// Adds a shortcut past the application for requests for `path` of which the whole body has arrived. `label` is the pattern of the
-    /// application's own route, by which they are counted.
+    /// Adds a shortcut past the application for requests for `path` of which the whole body has arrived, and for those for an upgrade, whose
+    /// body is what the client sends on the connection. `label` is the pattern of the application's own route, by which they are counted.
     #[must_use]
     pub fn shortcut(
         mut self,
         path: &'static str,
         label: &'static str,
-        shortcut: impl Fn(&RequestParts<'_>, Bytes) -> Option<ResponseFuture> + 'static,
+        shortcut: impl Fn(&RequestParts<'_>, RequestBody) -> Option<ResponseFuture> + 'static,
     ) -> Self {
         self.0.push(Route { path: path.into(), label, target: Target::Shortcut(Rc::new(shortcut)) });
         self

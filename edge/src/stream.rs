@@ -29,7 +29,7 @@ use shared::{
 };
 use tokio::time::{Instant, Sleep, sleep_until};
 
-pub use self::live::{AnyForm, ClientBytes, Live, Own, Parts};
+pub use self::live::{AnyForm, ClientBytes, Live, Own, Parts, Sent};
 use super::{Access, Settings, connections::EndReason, limits::Slot};
 
 /// How a transport encodes a stream. Equal forms encode messages, keep-alives and gaps as the same bytes.

@@ -263,6 +263,6 @@ pub use self::{
     socket::data::SocketData,
     stats::Stats,
     time::{iso as iso_date, iso_of_millis as iso_date_of_millis},
-    transport::PollRequest,
+    transport::{IdleStep, IdleWebSocket, MessageFrames, PollRequest, WebSocket, WebSocketRequest},
     value::{Binary, Value},
 };

@@ -9,9 +9,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use actix_web::{HttpResponse, web::ServiceConfig};
+use actix_web::{HttpResponse, error::PayloadError, web::ServiceConfig};
+use bytes::Bytes;
 use bytestring::ByteString;
-use futures_util::future::{BoxFuture, LocalBoxFuture};
+use futures_util::{
+    Stream,
+    future::{BoxFuture, LocalBoxFuture},
+};
 use serde::Serialize;
 
 pub use self::builder::Builder;
@@ -21,7 +25,7 @@ use crate::{
     namespace::Shared,
     peer::ClientPeer,
     registry::Registry,
-    transport::{self, PollRequest},
+    transport::{self, PollRequest, WebSocket, WebSocketRequest},
 };
 
 /// A Socket.IO server. Cloning it is cheap, and all clones are the same server: create one outside of the `HttpServer` closure, mount it in
@@ -88,6 +92,18 @@ impl SocketIo {
     /// ready ends the session, as when a client disconnects during a poll.
     pub fn answer_poll(&self, request: &PollRequest<'_>) -> Option<LocalBoxFuture<'static, HttpResponse>> {
         transport::answer_poll(&self.core, request)
+    }
+
+    /// Opens a WebSocket without [`routes`](Self::routes), for servers that recognize such requests themselves: of a new session, or for a
+    /// polling one. `incoming` is what the client sends on it. Returns `None` for a request that is to be refused whatever the application
+    /// says, while there are hooks for requests, and with [`Config::trust_proxy`]; the request then belongs to the routes, and nothing has
+    /// been done or counted for it. The answer is that of the routes: a [`WebSocket`], or what a client gets instead of one.
+    pub fn answer_upgrade(
+        &self,
+        request: &WebSocketRequest<'_>,
+        incoming: impl Stream<Item = Result<Bytes, PayloadError>> + 'static,
+    ) -> Option<LocalBoxFuture<'static, Result<HttpResponse<WebSocket>, HttpResponse>>> {
+        transport::answer_upgrade(&self.core, request, incoming)
     }
 
     /// A namespace, which is created if it does not exist. A missing slash at the beginning is added.

@@ -205,6 +205,109 @@ async fn both_ways_have_the_same_answer() {
     assert_eq!(counted, plain.asked + roundabout.asked, "each is counted once, under its route\n{figures}");
 }
 
+const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
+const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+const SOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
+
+/// The head of the answer to an upgrade, and what follows: of a refusal its text, of a first request the beginning of a packet.
+async fn upgrade(site: &Site, path: &str, fields: &str) -> (Vec<String>, String) {
+    let mut connection = site.connect().await;
+    connection.write(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n")).await;
+    let head = connection.head().await;
+    let is_open = head.starts_with("http/1.1 101");
+    let is_first = !path.contains("sid=");
+    let mut head: Vec<_> = head.lines().filter(|line| !line.starts_with("date: ")).map(str::to_owned).collect();
+    head[1..].sort_unstable();
+    let first = match is_open {
+        true if is_first => connection.read(2).await,
+        true => Vec::new(),
+        false => connection.to_end().await,
+    };
+    (head, String::from_utf8_lossy(&first).into_owned())
+}
+
+#[actix_web::test]
+async fn both_ways_open_the_same_websockets() {
+    let (site, chat) = site();
+    let whole = [UPGRADE, KEY].concat();
+    let stranger = [&whole, STRANGER].concat();
+    let page = [&whole, PAGE].concat();
+    let version = [&UPGRADE.replace("13", "8"), KEY].concat();
+    let mut polling = Client::new(&site, true);
+    let mut sessions = Vec::new();
+    for _ in 0..2 {
+        polling.open("").await;
+        sessions.push(polling.session.replace("transport=polling", "transport=websocket"));
+    }
+    let far = "X-Forwarded-For: 192.0.2.7\r\n";
+    let mut opened = 0;
+    for (what, path, other, fields, status) in [
+        ("a first request", SOCKET, SOCKET, &*whole, "101 switching protocols"),
+        ("of a page", SOCKET, SOCKET, &page, "101 switching protocols"),
+        ("of a session", &*sessions[0], &*sessions[1], &whole, "101 switching protocols"),
+        (
+            "of an unknown session",
+            "/socket.io/?EIO=4&transport=websocket&sid=nobody",
+            "/socket.io/?EIO=4&transport=websocket&sid=nobody",
+            &whole,
+            "400 bad request",
+        ),
+        ("of a stranger", SOCKET, SOCKET, &stranger, "400 bad request"),
+        ("without a key", SOCKET, SOCKET, UPGRADE, "400 bad request"),
+        ("of another version", SOCKET, SOCKET, &version, "426 upgrade required"),
+        (
+            "of Socket.IO 2",
+            "/socket.io/?EIO=3&transport=websocket",
+            "/socket.io/?EIO=3&transport=websocket",
+            &whole,
+            "101 switching protocols",
+        ),
+        ("of another transport", OPEN, OPEN, &whole, "400 bad request"),
+        ("from far", SOCKET, SOCKET, &[&whole, far].concat(), "101 switching protocols"),
+    ] {
+        let (by_shortcut, by_route) =
+            (upgrade(&site, path, fields).await, upgrade(&site, &roundabout(other), fields).await);
+        assert_eq!(by_shortcut, by_route, "{what}");
+        assert_eq!(by_shortcut.0[0], format!("http/1.1 {status}"), "{what}");
+        opened += 2 * u64::from(status.starts_with("101") && !path.contains("sid="));
+    }
+    assert_eq!(chat.io().stats().opened, opened + 2);
+    // Without the application, only the shortcut has an answer.
+    let listener = edge::server::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let bare = site.service.start(listener, standalone::routes(&chat), |_: &mut ServiceConfig| {}).unwrap();
+    for (path, fields, expected) in [
+        (SOCKET, &*whole, "101"),
+        (&roundabout(SOCKET), &*whole, "404"),
+        (SOCKET, &*stranger, "404"),
+        (OPEN, &*whole, "404"),
+    ] {
+        let mut connection = Connection::open(bare.address()).await;
+        connection.write(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n")).await;
+        let head = connection.head().await;
+        assert!(head.starts_with(&format!("http/1.1 {expected}")), "{path} {fields}: {head}");
+    }
+}
+
+#[actix_web::test]
+async fn both_ways_refuse_websockets_beyond_the_limits() {
+    let mut made = None;
+    let limits = [("TRIDENT_MAX_CONNECTIONS", "1")];
+    let site = Site::start_with(&standalone::DEFAULTS, &limits, |service| {
+        let chat = made.insert(Chat::new(service).unwrap());
+        (standalone::routes(chat), standalone::application(chat))
+    });
+    let mut first = site.connect().await;
+    first.write(format!("GET {SOCKET} HTTP/1.1\r\nHost: localhost\r\n{UPGRADE}{KEY}\r\n")).await;
+    assert!(first.head().await.starts_with("http/1.1 101"));
+    let whole = [UPGRADE, KEY].concat();
+    let (by_shortcut, by_route) =
+        (upgrade(&site, SOCKET, &whole).await, upgrade(&site, &roundabout(SOCKET), &whole).await);
+    assert_eq!(by_shortcut, by_route);
+    assert!(by_shortcut.1.contains("TRIDENT_MAX_CONNECTIONS"), "{by_shortcut:?}");
+    let stats = made.unwrap().io().stats();
+    assert_eq!((stats.opened, stats.refused_forbidden), (1, 2));
+}
+
 #[actix_web::test]
 async fn a_client_that_disconnects_during_a_post_ends_the_session() {
     let (site, _chat) = site();

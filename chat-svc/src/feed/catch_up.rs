@@ -32,7 +32,7 @@ impl Feed {
         head: Cursor,
         closed: &mut Vec<ChannelName>,
     ) -> Cursor {
-        match self.live.closed(channel) {
+        match self.live.reader(&self.log).closed(channel) {
             None => head,
             Some(end) if end <= self.live.cursor() => {
                 closed.push(channel.clone());
@@ -41,7 +41,7 @@ impl Feed {
             Some(_) => {
                 let tail = self.log.stream_info(channel, false, Moment::now()).map(|info| info.tail);
                 let from = self.live.cursor().max(tail.unwrap_or_default());
-                self.live.include_after(channel, from);
+                self.live.reader(&self.log).include_after(channel, from);
                 from
             }
         }
@@ -55,7 +55,8 @@ impl Feed {
         }
         if self.is_full(channels.len()) {
             // The session cannot store it: a client that is disconnected now may miss them.
-            channels.iter().for_each(|channel| self.live.require_closed(channel));
+            let live = self.live.reader(&self.log);
+            channels.iter().for_each(|channel| live.require_closed(channel));
             return;
         }
         let until = self.live.cursor();

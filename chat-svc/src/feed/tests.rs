@@ -281,7 +281,7 @@ fn a_plan_stays_small_whatever_is_subscribed_to() {
     // What is done is forgotten, the oldest first, for the sake of what is new.
     for of in 2..40 {
         let _ = pull(&mut feed, usize::MAX);
-        names(of - 2).iter().for_each(|name| feed.live.remove(name));
+        names(of - 2).iter().for_each(|name| feed.live.reader(&log).remove(name));
         assert!(!feed.is_full(100));
         feed.add(names(of), Since::Earliest);
         let kept: usize = feed.plan().catch_ups.iter().map(|catch_up| catch_up.channels.len()).sum();

@@ -218,6 +218,17 @@ impl Client {
         self.connection.write(frame).await;
     }
 
+    /// Answers the next ping. What comes before it is not lost.
+    pub(crate) async fn ping(&mut self) {
+        loop {
+            let (_, payload) = self.message().await;
+            match String::from_utf8(payload).unwrap() {
+                ping if ping == "2" => return self.send("3").await,
+                text => self.take(&text),
+            }
+        }
+    }
+
     /// The next text message, heartbeats left out.
     pub(crate) async fn text(&mut self) -> String {
         loop {

@@ -8,6 +8,7 @@ mod connect;
 mod history;
 mod limits;
 mod origins;
+mod parking;
 mod recovery;
 mod registration;
 mod streams;

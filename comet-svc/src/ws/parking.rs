@@ -1,11 +1,8 @@
 //! A connection that is parked while it waits, and the answers to its pings that it takes meanwhile.
 
-use std::task::Context;
+use std::task::{Context, Waker};
 
-use edge::{
-    limits::Slot,
-    stream::{ClientBytes, Live, Own, Parts, StreamSchedule},
-};
+use edge::stream::{ClientBytes, Live, Own, Parts, StreamSchedule};
 use shared::live::reader::Reader;
 use socketio::websocket::{Received, is_pong};
 use tokio::time::Instant;
@@ -26,21 +23,23 @@ impl Live for Socket {
     }
 
     fn take_apart(self: Box<Self>) -> Parts {
-        let (idle, reader, slot, times) = self.into_idle();
+        let (idle, reader, times) = self.into_idle();
         let form = Box::new(TextFrames { publisher: idle.access.publisher() });
-        Parts { reader, form, slot, times, own: Box::new(idle) }
+        Parts { reader, form, transport: idle.slot.transport(), times, own: Box::new(idle) }
     }
 }
 
 impl Own for Idle {
-    fn resume(
-        self: Box<Self>,
-        reader: Reader,
-        slot: Slot,
-        times: StreamSchedule,
-        incoming: ClientBytes,
-    ) -> Box<dyn Live> {
-        Box::new(Socket::resumed(*self, reader, slot, times, incoming))
+    fn resume(self: Box<Self>, reader: Reader, times: StreamSchedule, incoming: ClientBytes) -> Box<dyn Live> {
+        Box::new(Socket::resumed(*self, reader, times, incoming))
+    }
+
+    fn is_ended(&self) -> bool {
+        self.slot.end().is_some()
+    }
+
+    fn wait_for_end(&self, waker: &Waker) {
+        let _ = self.slot.poll_end(&Context::from_waker(waker));
     }
 
     fn sends_keep_alive(&mut self, now: Instant) {

@@ -68,6 +68,7 @@ pub(super) struct Socket {
 pub(super) struct Idle {
     service: Service,
     pub(super) access: Access,
+    pub(super) slot: Slot,
     pub(super) conversation: Conversation,
     pub(super) alive: KeepAlive,
 }
@@ -98,33 +99,21 @@ impl Socket {
         let (settings, now) = (&service.edge.settings, Instant::now());
         let times = StreamSchedule::of(settings, &access);
         let conversation = Conversation::new(settings.socket_rate.unwrap_or(0), now.into_std());
-        let idle = Idle { alive: KeepAlive::new(times.keep_alive, now), service, access, conversation };
+        let idle = Idle { alive: KeepAlive::new(times.keep_alive, now), service, access, slot, conversation };
         let timer = Box::pin(sleep_until(now + APART));
-        Self { timer, phase: Phase::Opening, ..Self::with(idle, (reader, has_cursor), slot, times, incoming) }
+        Self { timer, phase: Phase::Opening, ..Self::with(idle, (reader, has_cursor), times, incoming) }
     }
 
     /// A connection that was parked.
-    pub(super) fn resumed(
-        idle: Idle,
-        reader: Reader,
-        slot: Slot,
-        times: StreamSchedule,
-        incoming: ClientBytes,
-    ) -> Self {
-        Self::with(idle, (reader, false), slot, times, incoming)
+    pub(super) fn resumed(idle: Idle, reader: Reader, times: StreamSchedule, incoming: ClientBytes) -> Self {
+        Self::with(idle, (reader, false), times, incoming)
     }
 
-    fn with(
-        idle: Idle,
-        (reader, has_cursor): (Reader, bool),
-        slot: Slot,
-        times: StreamSchedule,
-        incoming: ClientBytes,
-    ) -> Self {
+    fn with(idle: Idle, (reader, has_cursor): (Reader, bool), times: StreamSchedule, incoming: ClientBytes) -> Self {
+        let Idle { service, access, slot, conversation, alive } = idle;
         if let Some(connection) = slot.connection() {
             reader.set_tag(connection.id().tag());
         }
-        let Idle { service, access, conversation, alive } = idle;
         let due = alive.next();
         Self {
             frames: Frames::new(service.edge.settings.max_body.unwrap_or(usize::MAX)),
@@ -160,10 +149,10 @@ impl Socket {
     }
 
     /// What is left of a connection that [is idle](Self::is_idle).
-    pub(super) fn into_idle(self) -> (Idle, Reader, Slot, StreamSchedule) {
+    pub(super) fn into_idle(self) -> (Idle, Reader, StreamSchedule) {
         let Self { service, access, slot, feed, conversation, alive, end, .. } = self;
         let times = StreamSchedule { keep_alive: alive.every(), end };
-        (Idle { service, access, conversation, alive }, feed.into_live(), slot, times)
+        (Idle { service, access, slot, conversation, alive }, feed.into_live(), times)
     }
 
     /// Closes the connection, for a reason that the event feed has, too.

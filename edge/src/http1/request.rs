@@ -57,6 +57,13 @@ pub(super) struct Whole {
     pub(super) expects: bool,
 }
 
+/// A body that is still to arrive through `body`.
+fn stream(body: &mut Option<Incoming>) -> RequestBody {
+    let (incoming, reading) = Incoming::new();
+    *body = Some(incoming);
+    RequestBody::Stream(Box::pin(reading))
+}
+
 /// How long a request may still take when its client has closed its sending side, which most do that have left.
 pub(super) fn half_closed(method: &Method, waits: bool) -> Duration {
     match *method {
@@ -170,15 +177,18 @@ impl Connection {
         let has_arrived = complete.is_some();
         let mut body = None;
         let (response, half_closed) = match &route.target {
-            Target::Shortcut(shortcut) => (shortcut(&parts, complete?)?, half_closed(parts.method, true)),
+            Target::Shortcut(shortcut) => {
+                let content = match complete {
+                    Some(complete) => RequestBody::Complete(complete),
+                    None if self.decoder.is_tunnel() => stream(&mut body),
+                    None => return None,
+                };
+                (shortcut(&parts, content)?, half_closed(parts.method, true))
+            }
             Target::Resource(resource) => {
                 let content = match complete {
                     Some(complete) => RequestBody::Complete(complete),
-                    None => {
-                        let (incoming, reading) = Incoming::new();
-                        body = Some(incoming);
-                        RequestBody::Stream(Box::pin(reading))
-                    }
+                    None => stream(&mut body),
                 };
                 (
                     resource.respond(&edge.settings.origins, &parts, content),

@@ -1,14 +1,22 @@
 //! Bodies that wait for messages: what is left of one while its connection is parked, and the body that this becomes again.
 
-use std::{any::Any, convert::Infallible, task::Context};
+use std::{
+    any::Any,
+    convert::Infallible,
+    task::{Context, Waker},
+};
 
 use actix_web::{body::MessageBody, error::PayloadError};
 use bytes::Bytes;
 use futures_util::stream::LocalBoxStream;
-use shared::live::reader::{Batch, Reader};
+use shared::{
+    live::reader::{Batch, Reader},
+    pure::Cursor,
+};
 use tokio::time::Instant;
 
 use super::{Form, Phase, Slot, Stream, StreamSchedule, encode};
+use crate::metrics::Transport;
 
 /// What the client of a tunnel sends; nothing, of any other client.
 pub type ClientBytes = LocalBoxStream<'static, Result<Bytes, PayloadError>>;
@@ -31,8 +39,8 @@ pub struct Parts {
     pub reader: Reader,
     /// How it encodes messages.
     pub form: Box<dyn AnyForm>,
-    /// Its slot.
-    pub slot: Slot,
+    /// The transport that it counts for.
+    pub transport: Transport,
     /// Its times.
     pub times: StreamSchedule,
     /// What only its client has.
@@ -47,20 +55,47 @@ pub trait AnyForm: Any {
     /// What is sent after a silence; empty for nothing.
     fn keep_alive(&self) -> Bytes;
 
+    /// This many messages were sent, each of them to one client, and bytes of them.
+    fn has_sent(&self, _messages: u64, _bytes: u64) {}
+
     /// Whether both encode the same messages as the same bytes.
     fn is_same(&self, other: &dyn AnyForm) -> bool;
 }
 
-/// What a parked connection keeps of its body.
+/// What is done with a parked connection after what others have sent to its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Nothing, until the waker is called.
+    Waits,
+    /// There is more to send.
+    Continues,
+    /// The body has to continue.
+    Ends,
+}
+
+/// What a parked connection keeps of its body: its slot, above all.
 pub trait Own {
     /// The body again, which continues after what `reader` has read. It ends by itself if its time is over or its log is closed.
-    fn resume(
-        self: Box<Self>,
-        reader: Reader,
-        slot: Slot,
-        times: StreamSchedule,
-        incoming: ClientBytes,
-    ) -> Box<dyn Live>;
+    fn resume(self: Box<Self>, reader: Reader, times: StreamSchedule, incoming: ClientBytes) -> Box<dyn Live>;
+
+    /// Whether it was ended from outside.
+    fn is_ended(&self) -> bool {
+        false
+    }
+
+    /// Has `waker` called when it is ended from outside. Ask whether it [is](Self::is_ended) afterwards.
+    fn wait_for_end(&self, _waker: &Waker) {}
+
+    /// Whether others send to its client, so that it needs a waker of its own for [`send`](Self::send).
+    fn is_sent_to(&self) -> bool {
+        false
+    }
+
+    /// Appends to `out` what others have sent to its client, which has been sent the messages of the reader up to `place`. Called when the
+    /// waker was called that it kept the last time, and once without.
+    fn send(&mut self, _place: Cursor, _cx: &mut Context<'_>, _out: &mut Vec<Bytes>) -> Sent {
+        Sent::Waits
+    }
 
     /// A keep-alive is being sent.
     fn sends_keep_alive(&mut self, _now: Instant) {}
@@ -91,9 +126,23 @@ impl<F: Form> AnyForm for F {
     }
 }
 
-impl<F: Form> Own for F {
-    fn resume(self: Box<Self>, reader: Reader, slot: Slot, times: StreamSchedule, _: ClientBytes) -> Box<dyn Live> {
-        Box::new(Stream::begin(reader, *self, slot, times, Phase::Live))
+/// What is left of a stream that waits.
+struct Waiting<F> {
+    form: F,
+    slot: Slot,
+}
+
+impl<F: Form> Own for Waiting<F> {
+    fn resume(self: Box<Self>, reader: Reader, times: StreamSchedule, _: ClientBytes) -> Box<dyn Live> {
+        Box::new(Stream::begin(reader, self.form, self.slot, times, Phase::Live))
+    }
+
+    fn is_ended(&self) -> bool {
+        self.slot.end().is_some()
+    }
+
+    fn wait_for_end(&self, waker: &Waker) {
+        let _ = self.slot.poll_end(&Context::from_waker(waker));
     }
 }
 
@@ -108,6 +157,7 @@ impl<F: Form> Live for Stream<F> {
 
     fn take_apart(self: Box<Self>) -> Parts {
         let Self { reader, form, slot, times, .. } = *self;
-        Parts { reader, form: Box::new(form), slot, times, own: Box::new(form) }
+        let transport = slot.transport();
+        Parts { reader, form: Box::new(form), transport, times, own: Box::new(Waiting { form, slot }) }
     }
 }

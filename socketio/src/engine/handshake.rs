@@ -48,12 +48,25 @@ impl Handshake {
             request.peer_addr().map(|peer| peer.ip())
         };
         let secure = if trust_proxy { info.scheme() == "https" } else { request.app_config().secure() };
+        let url = request.uri().path_and_query().map_or("/", |url| url.as_str());
+        Self::new(request.headers(), url, address, transport, secure, config)
+    }
+
+    /// From the parts of the first request.
+    pub(crate) fn new(
+        headers: &HeaderMap,
+        url: &str,
+        address: Option<IpAddr>,
+        transport: Transport,
+        secure: bool,
+        config: &Config,
+    ) -> Self {
         Self {
-            headers: Headers::of(request.headers(), config.kept_headers.as_deref()),
-            url: request.uri().path_and_query().map_or("/", |url| url.as_str()).into(),
+            headers: Headers::of(headers, config.kept_headers.as_deref()),
+            url: url.into(),
             address,
             transport,
-            xdomain: request.headers().contains_key(header::ORIGIN),
+            xdomain: headers.contains_key(header::ORIGIN),
             secure,
             time: SystemTime::now(),
             since: Instant::now(),

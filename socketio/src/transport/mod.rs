@@ -11,6 +11,9 @@ mod polling;
 pub(crate) mod receiving;
 mod websocket;
 
+pub(crate) use self::websocket::answer_upgrade;
+pub use self::websocket::{IdleStep, IdleWebSocket, MessageFrames, WebSocket, WebSocketRequest};
+
 use std::{
     borrow::Cow,
     future::{Future, ready},
@@ -94,7 +97,7 @@ async fn serve(core: Arc<Core>, request: HttpRequest, payload: web::Payload) -> 
 }
 
 /// The result of a request, also if code of the application panics that the request calls: its client waits for an answer.
-async fn answered(answer: impl Future<Output = Result<HttpResponse, Refusal>>) -> Result<HttpResponse, Refusal> {
+async fn answered<T>(answer: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
     guarded("a hook of the application", answer).await.unwrap_or(Err(Refusal::Internal))
 }
 

@@ -5,6 +5,8 @@
 //! Conn::poll_websocket ─▶ shared frame bytes ─▶ body  ┘ by the task that owns the TCP connection
 //! ```
 //!
+//! A server that reads requests itself gets the body from [`opening`], and can keep what is left of one that waits: see [`idle`].
+//!
 //! There is no actor, no mailbox and no task beside the one that actix runs for the TCP connection anyway. The server asks the body
 //! for more only while its write buffer has room, so a client that does not read is not written for; and what several calls
 //! yield leaves in one write.
@@ -12,7 +14,11 @@
 //! This is the only file that names `actix-web-actors`. The crate is marked deprecated in favour of `actix-ws`; of it we use the
 //! handshake, none of its actors. Without the feature `actors` the same answer is written here.
 
+mod idle;
+mod opening;
+
 use std::{
+    fmt,
     future::Future as _,
     pin::Pin,
     sync::Arc,
@@ -32,13 +38,18 @@ use actix_web::{
 #[cfg(feature = "actors")]
 use actix_web_actors::ws;
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _, stream, stream::LocalBoxStream};
 use tokio::time::{Sleep, sleep};
 
+pub(crate) use self::opening::answer_upgrade;
+pub use self::{
+    idle::{IdleStep, IdleWebSocket, MessageFrames},
+    opening::WebSocketRequest,
+};
 use super::{Arrival, receiving::Receiving};
 use crate::{
     DisconnectReason,
-    engine::{Charge, Conn, Core, Data, Protocol, Refusal, WebSocketId, packet::Packet},
+    engine::{Charge, Conn, Connection, Core, Data, Item, Protocol, Refusal, WebSocketId, packet::Packet},
     websocket::{Bucket, CloseCode, CloseReason, FrameError, Frames, Received, encode},
 };
 
@@ -50,23 +61,16 @@ pub(super) fn open(
     payload: web::Payload,
 ) -> Result<HttpResponse, Refusal> {
     let mut response = handshake(request)?;
-    let conn = arrival.enter(core)?;
-    let mut body = Body::new(conn, WebSocketId::default(), payload);
-    // The `101` is sent in a write of its own: clients that await the opening of their WebSocket before they listen would miss a handshake
-    // in the same segment.
-    body.pause = Some(Box::pin(sleep(APART)));
-    Ok(response.streaming(body))
+    let socket = WebSocket::open(arrival.enter(core)?, payload.boxed_local());
+    Ok(response.streaming(socket.map(Ok::<_, PayloadError>)))
 }
 
 /// Offers a WebSocket to a polling session. A session that has one already closes the second.
 pub(super) fn upgrade(conn: Arc<Conn>, request: &HttpRequest, payload: web::Payload) -> Result<HttpResponse, Refusal> {
     let mut response = handshake(request)?;
-    Ok(match conn.attach_websocket() {
-        Some(id) => response.streaming(Body::new(conn, id, payload)),
-        None => {
-            let goodbye = encode::close(None);
-            response.streaming(futures_util::stream::once(async move { Ok::<_, PayloadError>(goodbye) }))
-        }
+    Ok(match WebSocket::attach(conn, payload.boxed_local()) {
+        Ok(socket) => response.streaming(socket.map(Ok::<_, PayloadError>)),
+        Err(goodbye) => response.streaming(stream::iter([Ok::<_, PayloadError>(goodbye)])),
     })
 }
 
@@ -97,12 +101,17 @@ fn switch_protocols(request: &HttpRequest) -> Result<HttpResponseBuilder, Refusa
     Ok(response)
 }
 
-/// One WebSocket.
-struct Body {
-    conn: Arc<Conn>,
-    id: WebSocketId,
+/// What the client sends on a WebSocket, with its frames.
+type ClientBytes = LocalBoxStream<'static, Result<Bytes, PayloadError>>;
+
+/// An open WebSocket: the body of its `101` response, which [`SocketIo::answer_upgrade`](crate::SocketIo::answer_upgrade) returns. It yields
+/// the bytes for the client, frame headers included, and reads what the client sends while it is polled. Dropping it ends the connection.
+///
+/// Poll it only while the client takes what it is sent: then a slow client has no queue but its connection's.
+pub struct WebSocket {
+    socket: Attached,
     protocol: Protocol,
-    payload: web::Payload,
+    payload: ClientBytes,
     incoming: Frames,
     /// What incomplete messages take of the server's budget.
     receiving: Receiving,
@@ -120,6 +129,24 @@ struct Body {
     ended: bool,
 }
 
+/// One of the WebSockets of a connection, until it is dropped.
+struct Attached {
+    conn: Arc<Conn>,
+    id: WebSocketId,
+}
+
+impl Attached {
+    fn detach(&self, reason: DisconnectReason) {
+        self.conn.detach_websocket(self.id, reason);
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.detach(DisconnectReason::TransportClose);
+    }
+}
+
 /// How long a message that leaves apart stays alone. The shortest that the runtime can wait.
 const APART: Duration = Duration::from_millis(1);
 
@@ -134,15 +161,31 @@ enum After {
     End(DisconnectReason, Option<CloseCode>),
 }
 
-impl Body {
-    fn new(conn: Arc<Conn>, id: WebSocketId, payload: web::Payload) -> Self {
+impl WebSocket {
+    /// That of a session that begins with it.
+    fn open(conn: Arc<Conn>, payload: ClientBytes) -> Self {
+        let frames = Bucket::new(conn.core.config.packet_rate, Instant::now());
+        // The `101` is sent in a write of its own: clients that await the opening of their WebSocket before they listen would miss a
+        // handshake in the same segment.
+        let pause = Some(Box::pin(sleep(APART)));
+        Self { pause, ..Self::with(Attached { conn, id: WebSocketId::default() }, payload, frames) }
+    }
+
+    /// That of a polling session that is to have one; the close frame for it, if there is one already.
+    fn attach(conn: Arc<Conn>, payload: ClientBytes) -> Result<Self, Bytes> {
+        let id = conn.attach_websocket().ok_or_else(|| encode::close(None))?;
+        let frames = Bucket::new(conn.core.config.packet_rate, Instant::now());
+        Ok(Self::with(Attached { conn, id }, payload, frames))
+    }
+
+    fn with(socket: Attached, payload: ClientBytes, frames: Bucket) -> Self {
+        let core = &socket.conn.core;
         Self {
-            protocol: conn.protocol(),
-            incoming: Frames::new(conn.core.config.max_http_buffer_size),
-            receiving: Receiving::new(&conn.core.config, &conn.core.counters),
-            frames: Bucket::new(conn.core.config.packet_rate, Instant::now()),
-            conn,
-            id,
+            protocol: socket.conn.protocol(),
+            incoming: Frames::new(core.config.max_http_buffer_size),
+            receiving: Receiving::new(&core.config, &core.counters),
+            frames,
+            socket,
             payload,
             rest: Bytes::new(),
             unread: None,
@@ -151,6 +194,37 @@ impl Body {
             pause: None,
             ended: false,
         }
+    }
+
+    /// The connection.
+    pub fn connection(&self) -> Connection {
+        Connection(self.socket.conn.clone())
+    }
+
+    /// Whether it waits for its client and for the only source of its connection, and for nothing else. Ask while it is pending.
+    pub fn is_idle(&self) -> bool {
+        !self.ended
+            && self.rest.is_empty()
+            && self.reply.is_none()
+            && self.close.is_none()
+            && self.pause.is_none()
+            && self.incoming.is_empty()
+            && !self.socket.conn.has_handlers()
+            && self.socket.conn.is_idle(self.socket.id)
+    }
+
+    /// What is left of it while it [is idle](Self::is_idle).
+    pub fn into_idle(self) -> IdleWebSocket {
+        IdleWebSocket::new(self.socket, self.frames)
+    }
+
+    /// Takes what is sent next.
+    fn begin(&mut self, item: Item) {
+        if item.is_apart() {
+            self.pause = Some(Box::pin(sleep(APART)));
+        }
+        self.unread = item.charge(PIECE, self.socket.conn.counters());
+        self.rest = item.into_websocket(self.protocol);
     }
 
     /// Reads one chunk of input. False if there is none at present.
@@ -168,13 +242,13 @@ impl Body {
                     // What was read is given back before the connection is no longer counted.
                     let _ = self.receiving.set(self.incoming.memory());
                     self.close = code.map(CloseReason::from);
-                    self.conn.detach_websocket(self.id, reason);
+                    self.socket.detach(reason);
                 }
                 true
             }
             Poll::Ready(Some(Err(_)) | None) => {
                 self.ended = true;
-                self.conn.detach_websocket(self.id, DisconnectReason::TransportClose);
+                self.socket.detach(DisconnectReason::TransportClose);
                 true
             }
         }
@@ -197,12 +271,12 @@ impl Body {
                 Err(error) => {
                     log::debug!("a WebSocket ends: {error}");
                     if matches!(error, FrameError::TooLarge { .. }) {
-                        self.conn.core.counters.refused_size.inc();
+                        self.socket.conn.core.counters.refused_size.inc();
                     }
                     return After::End(DisconnectReason::TransportError, Some(error.code()));
                 }
             };
-            if matches!(after, After::End(..)) || self.conn.is_closed() {
+            if matches!(after, After::End(..)) || self.socket.conn.is_closed() {
                 return after;
             }
         }
@@ -233,7 +307,7 @@ impl Body {
         let _ = self.receiving.set(self.incoming.memory());
         match Packet::decode_frame(data, self.protocol) {
             Ok(packet) => {
-                self.conn.receive_websocket(self.id, packet);
+                self.socket.conn.receive_websocket(self.socket.id, packet);
                 After::GoOn
             }
             Err(error) => {
@@ -244,8 +318,8 @@ impl Body {
     }
 }
 
-impl Stream for Body {
-    type Item = Result<Bytes, PayloadError>;
+impl Stream for WebSocket {
+    type Item = Bytes;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
@@ -259,11 +333,11 @@ impl Stream for Body {
                 continue;
             }
             if !this.rest.is_empty() {
-                this.conn.on_progress(this.id);
-                return Poll::Ready(Some(Ok(this.piece())));
+                this.socket.conn.on_progress(this.socket.id);
+                return Poll::Ready(Some(this.piece()));
             }
             if let Some(reply) = this.reply.take() {
-                return Poll::Ready(Some(Ok(reply)));
+                return Poll::Ready(Some(reply));
             }
             if let Some(pause) = &mut this.pause {
                 match pause.as_mut().poll(cx) {
@@ -272,19 +346,15 @@ impl Stream for Body {
                     Poll::Pending => return Poll::Pending,
                 }
             }
-            match this.conn.poll_websocket(this.id, cx) {
+            match this.socket.conn.poll_websocket(this.socket.id, cx) {
                 Poll::Ready(Some(item)) => {
-                    if item.is_apart() {
-                        this.pause = Some(Box::pin(sleep(APART)));
-                    }
-                    this.unread = item.charge(PIECE, this.conn.counters());
-                    this.rest = item.into_websocket(this.protocol);
-                    return Poll::Ready(Some(Ok(this.piece())));
+                    this.begin(item);
+                    return Poll::Ready(Some(this.piece()));
                 }
                 Poll::Ready(None) => {
                     this.ended = true;
-                    let reason = this.close.take().or_else(|| this.conn.end_reason().and_then(close_reason));
-                    return Poll::Ready(Some(Ok(encode::close(reason))));
+                    let reason = this.close.take().or_else(|| this.socket.conn.end_reason().and_then(close_reason));
+                    return Poll::Ready(Some(encode::close(reason)));
                 }
                 Poll::Pending if progress => {}
                 Poll::Pending => return Poll::Pending,
@@ -293,9 +363,9 @@ impl Stream for Body {
     }
 }
 
-impl Drop for Body {
-    fn drop(&mut self) {
-        self.conn.detach_websocket(self.id, DisconnectReason::TransportClose);
+impl fmt::Debug for WebSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WebSocket").field(&self.connection()).finish()
     }
 }
 

@@ -185,6 +185,8 @@ fn a_socket_is_called_at_its_times_until_it_ends() {
         ask(&mut client, at);
     }
     eventually("all are called", || called.lock().unwrap().len() == 4);
+    // On a slow machine, some of them may be due by the time that they are asked for.
+    called.lock().unwrap().sort_unstable();
     assert_eq!(*called.lock().unwrap(), [(0, true), (40, true), (80, true), (400, true)]);
     eventually("nothing keeps it", || io.stats().sockets == 1);
 }

@@ -90,6 +90,16 @@ impl Run {
     pub(super) fn len(&self) -> usize {
         self.parts.iter().map(Part::len).sum()
     }
+
+    /// The number of messages of the parts of which the first `taken` bytes have something.
+    pub(super) fn begun(&self, mut taken: usize) -> usize {
+        let is_begun = |part: &&Part| {
+            let is_begun = taken > 0;
+            taken = taken.saturating_sub(part.len());
+            is_begun
+        };
+        self.parts.iter().take_while(is_begun).map(|part| part.messages).sum()
+    }
 }
 
 impl Part {

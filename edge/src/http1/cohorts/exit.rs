@@ -19,7 +19,7 @@ use super::{
         outgoing::Outgoing,
     },
     cohort::Follows,
-    member::{Departed, Exit, Guards, Kept, Member, Then},
+    member::{Departed, Exit, Kept, Member, Then},
     table::Table,
 };
 use crate::{guarded::Guarded, metrics::Unparked, response::ResponseBody, stream::StreamSchedule};
@@ -134,11 +134,10 @@ impl Table {
             }
         };
         if let Some((place, rest, inbox)) = continues {
-            let Member { socket, kept, end, quiet, discarded, guards, .. } = member;
-            let Guards { slot, accepted } = guards;
+            let Member { socket, kept, end, quiet, discarded, accepted, .. } = member;
             let (mut waits_for, mut peer) = (WaitsFor::Stream, None);
             let then = match (kept, &of.kind.content) {
-                (Kept::Stream { own, counted }, content) => {
+                (Kept::Stream { own, counted, .. }, content) => {
                     let end = (end != NEVER).then(|| self.clock.instant(end)).flatten();
                     let times = StreamSchedule { keep_alive: of.kind.keep_alive, end };
                     let (incoming, reading) = if of.kind.is_tunnel {
@@ -148,12 +147,12 @@ impl Table {
                     } else {
                         (None, stream::empty().boxed_local())
                     };
-                    let body = own.resume(of.reader.reader_at(place), slot, times, reading);
+                    let body = own.resume(of.reader.reader_at(place), times, reading);
                     let body = Guarded::new(ResponseBody::live(body), counted);
                     let framing = content.framing();
                     Then::Send(Sending::resumed(body, framing, incoming))
                 }
-                (Kept::Answer { own, request }, _) => {
+                (Kept::Answer { own, slot, request }, _) => {
                     (waits_for, peer) = (WaitsFor::Answer, request.peer);
                     match answered {
                         Some((keeps, status)) => {

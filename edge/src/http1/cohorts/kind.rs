@@ -68,6 +68,13 @@ impl Kind {
         }
     }
 
+    /// This many messages were sent, each of them to one client, and bytes of them.
+    pub(super) fn has_sent(&self, messages: u64, bytes: u64) {
+        if let Content::Stream { form, .. } = &self.content {
+            form.has_sent(messages, bytes);
+        }
+    }
+
     /// A keep-alive with its framing; nothing, if none is sent.
     pub(super) fn beat(&self) -> Vec<Bytes> {
         let Content::Stream { form, framing } = &self.content else { return Vec::new() };

@@ -1,9 +1,6 @@
 //! A parked connection: what is left of it, its place in the order of its cohort, and how it leaves.
 
-use std::{
-    net::TcpStream,
-    task::{Context, Waker},
-};
+use std::{net::TcpStream, task::Waker};
 
 use actix_web::http::StatusCode;
 use bytes::{Bytes, BytesMut};
@@ -34,24 +31,24 @@ pub(super) struct Member {
     pub(super) slow: u8,
     /// The number of bytes that its client sent although no further request is read.
     pub(super) discarded: usize,
-    pub(super) guards: Guards,
+    /// What counts the connection for as long as it lasts.
+    pub(super) accepted: Socket,
     /// The key of its cohort.
     pub(super) cohort: usize,
     pub(super) links: Links,
 }
 
-/// What counts the connection for as long as it lasts.
-pub(super) struct Guards {
-    pub(super) slot: Slot,
-    pub(super) accepted: Socket,
-}
-
 /// What a member continues as.
 pub(super) enum Kept {
     /// A stream.
-    Stream { own: Box<dyn Own>, counted: Option<Counted> },
+    Stream {
+        own: Box<dyn Own>,
+        counted: Option<Counted>,
+        /// Called when others have sent something to its client.
+        waker: Option<Waker>,
+    },
     /// A request that waits for its answer.
-    Answer { own: Box<dyn OwnAnswer>, request: Box<WaitingRequest> },
+    Answer { own: Box<dyn OwnAnswer>, slot: Slot, request: Box<WaitingRequest> },
 }
 
 /// What a connection does that is not parked any more.
@@ -118,7 +115,7 @@ impl Member {
     /// Whether it has been ended from outside.
     pub(super) fn is_ended(&self) -> bool {
         match &self.kept {
-            Kept::Stream { .. } => self.guards.slot.end().is_some(),
+            Kept::Stream { own, .. } => own.is_ended(),
             Kept::Answer { own, .. } => own.is_ended(),
         }
     }
@@ -126,9 +123,7 @@ impl Member {
     /// Has `waker` called when it is ended from outside.
     pub(super) fn wait_for_end(&self, waker: &Waker) {
         match &self.kept {
-            Kept::Stream { .. } => {
-                let _ = self.guards.slot.poll_end(&Context::from_waker(waker));
-            }
+            Kept::Stream { own, .. } => own.wait_for_end(waker),
             Kept::Answer { own, .. } => own.wait_for_end(waker),
         }
     }

@@ -10,7 +10,8 @@
 //! keeps it once, for a [`cohort`]. What its members have in common otherwise is its [`kind`]. A [`member`] of it has no task, waker, timer,
 //! or buffer: it is a descriptor in the [event set](events) of the worker, and a few words in its [`table`]. A client that takes less than
 //! it is sent leaves the cohort: it gets a connection of its own again, with a reader at its place, and is parked again when it has caught
-//! up. A request that is answered leaves it, too, for the next one of its connection.
+//! up. A request that is answered leaves it, too, for the next one of its connection. What others send to the client of one member ([`own`])
+//! is written where it is parked.
 //!
 //! One task of each worker serves all of its cohorts: the host. After each slice of members it lets the worker do what else is ready, so a
 //! publication never waits for the previous one to be delivered; the members that are served later then get both in one write. Its slices are
@@ -25,6 +26,7 @@ mod events;
 mod exit;
 mod kind;
 mod member;
+mod own;
 mod pace;
 mod table;
 mod woken;
@@ -136,7 +138,7 @@ impl Cohorts {
             let left = table.take_left();
             drop(table);
             left.into_iter().for_each(|departed| self.continue_alone(departed, false));
-        } else if table.ready() > 0 || table.due() < due {
+        } else if table.ready() > 0 || !table.sent_to.is_empty() || table.due() < due {
             self.woken.host.wake();
         }
     }
@@ -220,6 +222,7 @@ impl Cohorts {
             let again = woken.into_iter().filter(|cohort| !table.wake(*cohort)).count();
             pace.published(now, again, table.ready());
         }
+        table.sent_to.extend(self.woken.take_members());
         if self.woken.take_ended() {
             table.visit_all();
         }

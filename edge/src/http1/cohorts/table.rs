@@ -28,15 +28,14 @@ use super::{
     },
     cohort::{Cohort, Follows, Run},
     kind::{Content, Kind, SharedAnswer},
-    member::{Departed, Exit, Guards, Kept, Links, List, Member, Members},
+    member::{Departed, Exit, Kept, Links, List, Member, Members},
     pace::MAX_SLICE,
     woken::Woken,
     write::Writer,
 };
 use crate::{
     Edge,
-    limits::Slot,
-    metrics::{Parking, TransportMetrics, Unparked},
+    metrics::{Metrics, Parking, Unparked},
     response::WaitingAnswer,
     stream::Parts,
 };
@@ -54,6 +53,8 @@ pub(super) struct Table {
     begun: u64,
     /// Cohorts that may have something to send. The first is served next.
     ready: VecDeque<usize>,
+    /// Members to whose clients others may have sent something. The first is served next.
+    pub(super) sent_to: VecDeque<u32>,
     /// Members that have to leave, by the time.
     pub(super) ends: BTreeSet<(u64, u32)>,
     /// Cohorts with keep-alives, by the time of the next one.
@@ -66,7 +67,7 @@ pub(super) struct Table {
     pub(super) clock: Rc<Clock>,
     pub(super) parking: Parking,
     writer: Writer,
-    woken: Arc<Woken>,
+    pub(super) woken: Arc<Woken>,
     end_waker: Waker,
 }
 
@@ -79,6 +80,7 @@ impl Table {
             by_channels: HashMap::new(),
             begun: 0,
             ready: VecDeque::new(),
+            sent_to: VecDeque::new(),
             ends: BTreeSet::new(),
             beats: BTreeSet::new(),
             to_visit: 0,
@@ -103,14 +105,15 @@ impl Table {
         let Remains { mut quiet, discarded, slow, .. } = remains;
         let now = self.clock.elapsed();
         quiet.flushed(now);
-        let (reader, slot, kind, end, kept) = self.take_apart(edge, waiting);
-        let (cohort, place) = self.join(reader, kind, slot.figures(), now);
+        let (reader, kind, end, kept) = self.take_apart(edge, waiting);
+        let (cohort, place) = self.join(reader, kind, &edge.metrics, now);
         let end = end.map_or(NEVER, |end| self.clock.millis(end));
-        let (guards, links) = (Guards { slot, accepted }, Links::default());
-        let member = Member { socket, place, end, due: NEVER, kept, quiet, slow, discarded, guards, cohort, links };
+        let links = Links::default();
+        let member = Member { socket, place, end, due: NEVER, kept, quiet, slow, discarded, accepted, cohort, links };
         // Registered first: whatever ends it from now on is noticed.
         member.wait_for_end(&self.end_waker);
         let key = u32::try_from(self.members.insert(member)).unwrap_or(u32::MAX);
+        self.begin_own(key);
         self.cohorts[cohort].list.push_back(&mut self.members, key);
         self.parking.connections.inc();
         self.set_due(key);
@@ -118,14 +121,14 @@ impl Table {
     }
 
     /// What a connection waits for, what it is sent then, and what it continues as.
-    fn take_apart(&self, edge: &Edge, waiting: Waiting) -> (Reader, Slot, Kind, Option<Instant>, Kept) {
+    fn take_apart(&self, edge: &Edge, waiting: Waiting) -> (Reader, Kind, Option<Instant>, Kept) {
         match waiting {
             Waiting::Stream(stream) => {
                 let WaitingStream { parts, counted, framing, is_tunnel } = *stream;
-                let Parts { reader, form, slot, times, own } = parts;
-                let (transport, keep_alive) = (slot.transport(), times.keep_alive);
-                let kind = Kind { content: Content::Stream { form, framing }, is_tunnel, transport, keep_alive };
-                (reader, slot, kind, times.end, Kept::Stream { own, counted })
+                let Parts { reader, form, transport, times, own } = parts;
+                let (content, keep_alive) = (Content::Stream { form, framing }, times.keep_alive);
+                let kind = Kind { content, is_tunnel, transport, keep_alive };
+                (reader, kind, times.end, Kept::Stream { own, counted, waker: None })
             }
             Waiting::Answer(answer, request) => {
                 let WaitingAnswer { reader, form, slot, until, own } = *answer;
@@ -133,13 +136,13 @@ impl Table {
                 let content =
                     Content::Answer(SharedAnswer { form, shape, page, edge: edge.clone(), clock: self.clock.clone() });
                 let kind = Kind { content, is_tunnel: false, transport: slot.transport(), keep_alive: Duration::MAX };
-                (reader, slot, kind, Some(until), Kept::Answer { own, request })
+                (reader, kind, Some(until), Kept::Answer { own, slot, request })
             }
         }
     }
 
     /// Adds a reader to the cohort of its channels and its kind. Returns the key of that, and the place of the reader.
-    fn join(&mut self, reader: Reader, kind: Kind, figures: &TransportMetrics, now: u64) -> (usize, Place) {
+    fn join(&mut self, reader: Reader, kind: Kind, metrics: &Metrics, now: u64) -> (usize, Place) {
         let channels = reader.channel_set();
         // The newest first. Beyond these there may be one of the same kind: then there are two.
         let mut known = self.by_channels.get(&channels).into_iter().flatten().rev().take(MAX_COMPARED);
@@ -150,7 +153,8 @@ impl Table {
         let entry = self.cohorts.vacant_entry();
         let key = entry.key();
         self.begun += 1;
-        entry.insert(Cohort::new(key, self.begun, reader, kind, figures.clone(), &self.woken));
+        let figures = metrics.transport(kind.transport).clone();
+        entry.insert(Cohort::new(key, self.begun, reader, kind, figures, &self.woken));
         self.parking.cohorts.inc();
         self.by_channels.entry(channels).or_default().insert(self.begun, key);
         self.set_beat(key, now);
@@ -223,6 +227,16 @@ impl Table {
             self.beat(key, now, &mut share);
         }
         budget = (budget + share).min(writes);
+        // Then: what others send to a client is rarely sent to all.
+        let mut share = budget.div_ceil(2);
+        budget -= share;
+        while share > 0
+            && let Some(key) = self.sent_to.pop_front()
+        {
+            share -= 1;
+            self.send_own(key, now);
+        }
+        budget += share;
         while budget > 0
             && let Some(key) = self.ready.pop_front()
         {
@@ -234,7 +248,7 @@ impl Table {
                 self.ready.push_back(key);
             }
         }
-        !self.ready.is_empty() || self.to_visit > 0 || self.due() <= now
+        !self.ready.is_empty() || !self.sent_to.is_empty() || self.to_visit > 0 || self.due() <= now
     }
 
     /// Sends what the members of a cohort have not got yet. Returns whether that is all.
@@ -298,41 +312,40 @@ impl Table {
         let mut taken = Vec::with_capacity(keys.len());
         let sockets = keys.iter().map(|key| &self.members[*key as usize].socket);
         self.writer.send(sockets, keys.len(), &run.writings, &mut taken);
-        // The cohort is gone after its last member.
-        let Some(figures) = self.cohorts.get(cohort).map(|cohort| cohort.figures.clone()) else { return };
-        let messages: usize = keys.into_iter().zip(taken).map(|(key, taken)| self.sent(cohort, key, run, taken)).sum();
-        figures.deliveries.inc_by(messages as u64);
+        let accepted = taken.iter().flatten();
+        let (messages, bytes) = accepted
+            .fold((0, 0), |(messages, bytes), taken| (messages + run.begun(*taken) as u64, bytes + *taken as u64));
+        if let Some(cohort) = self.cohorts.get(cohort) {
+            cohort.figures.deliveries.inc_by(messages);
+            cohort.kind.has_sent(messages, bytes);
+        }
+        for (key, taken) in keys.into_iter().zip(taken) {
+            self.sent(cohort, key, run, taken);
+        }
         for key in ended {
             self.expel(key, Unparked::Ended);
         }
     }
 
-    /// The kernel has accepted this much of `run` for a member. Returns the number of messages that it was sent, at least in part.
-    fn sent(&mut self, cohort: usize, key: u32, run: &Run, taken: io::Result<usize>) -> usize {
-        let Ok(mut taken) = taken else {
-            self.exit(key, Exit::Lost);
-            return 0;
-        };
+    /// The kernel has accepted this much of `run` for a member.
+    fn sent(&mut self, cohort: usize, key: u32, run: &Run, taken: io::Result<usize>) {
+        let Ok(mut taken) = taken else { return self.exit(key, Exit::Lost) };
         if let Some((keeps, status)) = run.answers {
             let Some(answer) = run.parts.first().filter(|_| taken > 0) else {
-                self.expel(key, Unparked::Slow);
-                return 0;
+                return self.expel(key, Unparked::Slow);
             };
             let rest = if taken < answer.len() { answer.after(taken) } else { Vec::new() };
-            self.exit(key, Exit::Answered { rest, keeps, status });
-            return answer.messages;
+            return self.exit(key, Exit::Answered { rest, keeps, status });
         }
         let member = &mut self.members[key as usize];
-        let (mut place, mut messages) = (member.place, 0);
+        let mut place = member.place;
         for part in &run.parts {
             if taken == 0 {
-                self.exit(key, Exit::Slow { place, rest: Vec::new() });
-                return messages;
+                return self.exit(key, Exit::Slow { place, rest: Vec::new() });
             }
-            (place, messages) = (part.end, messages + part.messages);
+            place = part.end;
             if taken < part.len() {
-                self.exit(key, Exit::Slow { place, rest: part.after(taken) });
-                return messages;
+                return self.exit(key, Exit::Slow { place, rest: part.after(taken) });
             }
             taken -= part.len();
         }
@@ -348,7 +361,6 @@ impl Table {
                 of.list.move_to_back(&mut self.members, key);
             }
         }
-        messages
     }
 }
 

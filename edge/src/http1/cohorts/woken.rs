@@ -11,10 +11,12 @@ use std::{
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
-/// The cohorts that were woken.
+/// The cohorts and the members that were woken.
 #[derive(Default)]
 pub(super) struct Woken {
     keys: Mutex<Vec<usize>>,
+    /// The members to whose clients others have sent something.
+    members: Mutex<Vec<u32>>,
     /// Some members have been ended from outside.
     has_ended: AtomicBool,
     /// The task that serves them.
@@ -25,6 +27,11 @@ impl Woken {
     /// Those that were woken since the last call, by key. Register the [host](Self::host) first.
     pub(super) fn take(&self) -> Vec<usize> {
         std::mem::take(&mut self.keys.lock())
+    }
+
+    /// The members that were woken since the last call, by key. A member may be in it several times.
+    pub(super) fn take_members(&self) -> Vec<u32> {
+        std::mem::take(&mut self.members.lock())
     }
 
     /// Whether cohorts were woken since the last call of [`take`](Self::take).
@@ -63,6 +70,29 @@ impl Wake for CohortWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.woken.keys.lock().push(self.key);
+        self.woken.host.wake();
+    }
+}
+
+/// The waker of one member. The member of its key may be another one meanwhile, which then has nothing to send.
+pub(super) struct MemberWaker {
+    key: u32,
+    woken: Arc<Woken>,
+}
+
+impl MemberWaker {
+    pub(super) fn waker(key: u32, woken: &Arc<Woken>) -> Waker {
+        Arc::new(Self { key, woken: woken.clone() }).into()
+    }
+}
+
+impl Wake for MemberWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.members.lock().push(self.key);
         self.woken.host.wake();
     }
 }

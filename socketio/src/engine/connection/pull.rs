@@ -317,6 +317,11 @@ impl Item {
         matches!(self, Self::Message(message, _) if message.is_apart())
     }
 
+    /// Bytes that its messages count for.
+    pub(crate) fn len(&self) -> usize {
+        self.messages().iter().map(Outgoing::len).sum()
+    }
+
     fn messages(&self) -> &[Outgoing] {
         match self {
             Self::Packet(_) => &[],
@@ -328,7 +333,7 @@ impl Item {
     /// Counts messages above the given size in the total of queued bytes, for a transport that takes a long time to send them. `None` if
     /// the message is shorter, or if other owners count it.
     pub(crate) fn charge(&self, from: usize, counters: &Arc<Counters>) -> Option<Arc<Charge>> {
-        let len = self.messages().iter().map(Outgoing::len).sum::<usize>();
+        let len = self.len();
         match self {
             _ if len <= from => None,
             Self::Packet(_) => None,

@@ -1,11 +1,15 @@
 //! Reports a connection's requests to its session: polls, posts and WebSockets as they begin and end.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use super::conn::{Conn, WebSocketId};
 use crate::{
     DisconnectReason,
     engine::{
+        outgoing::Form,
         packet::Packet,
         session::{Posted, Refused, Stamp, Transport},
     },
@@ -74,6 +78,27 @@ impl Conn {
         if self.state().websocket_id == id {
             self.receive(Transport::WebSocket, packet);
         }
+    }
+
+    /// Whether this WebSocket carries the session, and nothing is to be sent on it but what the only source will have.
+    pub(crate) fn is_idle(&self, id: WebSocketId) -> bool {
+        let state = self.state();
+        state.websocket_id == id
+            && state.session.is_quiet_websocket()
+            && state.outbox.is_empty()
+            && state.staged.is_empty()
+            && state.send_pauses == 0
+            && state.sources.is_one()
+    }
+
+    /// Whether handlers of its sockets have not returned.
+    pub(crate) fn has_handlers(&self) -> bool {
+        self.handler_bytes.load(Ordering::Relaxed) > 0
+    }
+
+    /// The encoding of its messages.
+    pub(crate) fn form(&self) -> Form {
+        self.state().form
     }
 
     /// The poll's answer is complete.

@@ -128,6 +128,11 @@ impl Sources {
         self.slots.len()
     }
 
+    /// Whether there is one, which is not being polled.
+    pub(crate) fn is_one(&self) -> bool {
+        matches!(&self.slots[..], [slot] if slot.source.is_some())
+    }
+
     /// Takes out the source whose turn it is, to be polled without a lock.
     pub(crate) fn take_turn(&mut self) -> Option<(SourceId, Box<dyn Source>)> {
         for _ in 0..self.slots.len() {

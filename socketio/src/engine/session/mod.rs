@@ -134,6 +134,11 @@ impl Session {
         self.is_open() && (self.transport == Transport::WebSocket || self.poll == Poll::Open)
     }
 
+    /// Whether a WebSocket carries the open session, which itself has nothing to send.
+    pub(crate) fn is_quiet_websocket(&self) -> bool {
+        self.is_open() && self.transport == Transport::WebSocket && self.control.is_empty() && self.upgrade.is_none()
+    }
+
     /// Handles a received packet. Returns a message for the application, if it is one.
     pub(crate) fn on_packet(&mut self, via: Transport, packet: Packet, now: Instant) -> Option<Data> {
         if self.is_closed() {

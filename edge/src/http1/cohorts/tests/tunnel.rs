@@ -1,12 +1,12 @@
 //! Parked tunnels: clients that send something meanwhile.
 
-use std::convert::Infallible;
+use std::{collections::VecDeque, convert::Infallible, task::Waker};
 
 use actix_web::body::{BodySize, MessageBody};
 use futures_util::StreamExt as _;
 
 use super::*;
-use crate::stream::{BATCH, ClientBytes, Live, Own, Parts};
+use crate::stream::{BATCH, ClientBytes, Live, Own, Parts, Sent};
 
 /// What answers no keep-alive within its time. Everything else is repeated, except for the answers themselves.
 const ANSWER: &[u8] = b".";
@@ -14,7 +14,6 @@ const ANSWER: &[u8] = b".";
 /// A body that repeats what its client sends, between its messages.
 pub(super) struct Tunnel {
     reader: Reader,
-    slot: Slot,
     incoming: ClientBytes,
     state: State,
     times: StreamSchedule,
@@ -22,9 +21,47 @@ pub(super) struct Tunnel {
     has_ended: bool,
 }
 
+/// What others have sent to the client of the tunnels of this thread, if they are such that others send to: an empty letter ends parking.
+#[derive(Default)]
+struct Mail {
+    letters: VecDeque<String>,
+    waker: Option<Waker>,
+}
+
+thread_local! {
+    static MAIL: RefCell<Option<Mail>> = const { RefCell::new(None) };
+}
+
+/// Sends letters to the only tunnel.
+fn mail(letters: &[&str]) {
+    let waker = MAIL.with_borrow_mut(|mail| {
+        let mail = mail.get_or_insert_default();
+        mail.letters.extend(letters.iter().map(|letter| (*letter).to_owned()));
+        mail.waker.take()
+    });
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// The next letter.
+fn poll_mail(cx: &Context<'_>) -> Poll<String> {
+    MAIL.with_borrow_mut(|mail| {
+        let Some(mail) = mail else { return Poll::Pending };
+        match mail.letters.pop_front() {
+            Some(letter) => Poll::Ready(letter),
+            None => {
+                mail.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    })
+}
+
 /// What outlasts parking.
 struct State {
     form: Lines,
+    slot: Slot,
     every: Duration,
     unanswered: Option<Instant>,
 }
@@ -32,8 +69,8 @@ struct State {
 impl Tunnel {
     pub(super) fn new(reader: Reader, form: Lines, slot: Slot, times: StreamSchedule, incoming: ClientBytes) -> Self {
         let opening = Some(form.opening(reader.place()));
-        let state = State { form, every: times.keep_alive, unanswered: None };
-        Self { reader, slot, incoming, state, times, opening, has_ended: false }
+        let state = State { form, slot, every: times.keep_alive, unanswered: None };
+        Self { reader, incoming, state, times, opening, has_ended: false }
     }
 
     fn end(&mut self, last: &'static str) -> Bytes {
@@ -43,7 +80,7 @@ impl Tunnel {
 
     fn poll_live(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let now = Instant::now();
-        if self.times.end.is_some_and(|end| end <= now) || self.slot.end().is_some() {
+        if self.times.end.is_some_and(|end| end <= now) || self.state.slot.end().is_some() {
             return Poll::Ready(Some(self.end("C\n")));
         }
         if self.state.deadline().is_some_and(|deadline| deadline <= now) {
@@ -57,13 +94,16 @@ impl Tunnel {
             Poll::Ready(_) => return Poll::Ready(None),
             Poll::Pending => {}
         }
+        if let Poll::Ready(letter) = poll_mail(cx) {
+            return Poll::Ready(Some(format!("A{letter}\n").into()));
+        }
         match self.reader.poll_read(cx, BATCH) {
             Poll::Ready(Some(batch)) => {
-                self.slot.figures().deliveries.inc_by(batch.messages.len() as u64);
+                self.state.slot.figures().deliveries.inc_by(batch.messages.len() as u64);
                 Poll::Ready(Some(AnyForm::chunk(&self.state.form, &batch)))
             }
             Poll::Ready(None) => Poll::Ready(Some(self.end("C\n"))),
-            Poll::Pending => self.slot.poll_end(cx).map(|_| Some(self.end("C\n"))),
+            Poll::Pending => self.state.slot.poll_end(cx).map(|_| Some(self.end("C\n"))),
         }
     }
 }
@@ -90,24 +130,42 @@ impl Live for Tunnel {
     }
 
     fn is_ended(&self, cx: &Context<'_>) -> bool {
-        self.slot.poll_end(cx).is_ready()
+        self.state.slot.poll_end(cx).is_ready()
     }
 
     fn take_apart(self: Box<Self>) -> Parts {
-        let Self { reader, slot, state, times, .. } = *self;
-        Parts { reader, form: Box::new(state.form), slot, times, own: Box::new(state) }
+        let Self { reader, state, times, .. } = *self;
+        Parts { reader, form: Box::new(state.form), transport: state.slot.transport(), times, own: Box::new(state) }
     }
 }
 
 impl Own for State {
-    fn resume(
-        self: Box<Self>,
-        reader: Reader,
-        slot: Slot,
-        times: StreamSchedule,
-        incoming: ClientBytes,
-    ) -> Box<dyn Live> {
-        Box::new(Tunnel { reader, slot, incoming, state: *self, times, opening: None, has_ended: false })
+    fn resume(self: Box<Self>, reader: Reader, times: StreamSchedule, incoming: ClientBytes) -> Box<dyn Live> {
+        Box::new(Tunnel { reader, incoming, state: *self, times, opening: None, has_ended: false })
+    }
+
+    fn is_ended(&self) -> bool {
+        self.slot.end().is_some()
+    }
+
+    fn wait_for_end(&self, waker: &Waker) {
+        let _ = self.slot.poll_end(&Context::from_waker(waker));
+    }
+
+    fn is_sent_to(&self) -> bool {
+        MAIL.with_borrow(Option::is_some)
+    }
+
+    fn send(&mut self, place: Cursor, cx: &mut Context<'_>, out: &mut Vec<Bytes>) -> Sent {
+        // Two at a time.
+        for _ in 0..2 {
+            match poll_mail(cx) {
+                Poll::Ready(letter) if letter.is_empty() => return Sent::Ends,
+                Poll::Ready(letter) => out.push(format!("P{letter} {place}\n").into()),
+                Poll::Pending => return Sent::Waits,
+            }
+        }
+        Sent::Continues
     }
 
     fn sends_keep_alive(&mut self, now: Instant) {
@@ -189,4 +247,65 @@ async fn a_tunnel_whose_client_does_not_answer_ends() {
     stage.publish("a", &["one"]);
     // It is parked all the time, and its answers are read there.
     assert!(answering.read_to("one").await.ends_with("K\nK\n\"one\"\n"), "{}", answering.text());
+}
+
+/// How often a parked connection has left.
+fn left(stage: &Stage) -> u64 {
+    [Unparked::Ended, Unparked::Slow, Unparked::Received]
+        .map(|reason| stage.edge.metrics.parking.unparked(reason).get())
+        .iter()
+        .sum()
+}
+
+#[actix_web::test]
+async fn what_others_send_is_written_where_a_connection_is_parked() {
+    let stage = Stage::new(Retention::default()).await;
+    mail(&["early"]);
+    let mut client = stage.open_tunnel("a").await;
+    client.read_to("early").await;
+    stage.until("it to be parked", |stage| stage.parked() == (1, 1)).await;
+    let before = left(&stage);
+    for letters in [&["one"][..], &["two", "three", "four", "five", "six"]] {
+        let message = format!("before {}", letters[0]);
+        let place = stage.publish("a", &[&message]);
+        client.read_to(&message).await;
+        mail(letters);
+        for letter in letters {
+            client.read_to(&format!("P{letter} {}\n", place.last().unwrap())).await;
+        }
+    }
+    assert_eq!((left(&stage), stage.parked()), (before, (1, 1)));
+    // What ends this is done by the body, and so is what follows.
+    mail(&["last", "", "alone"]);
+    assert!(client.read_to("Aalone\n").await.contains("Plast"));
+    stage.until("it to be parked again", |stage| stage.parked() == (1, 1)).await;
+    assert_eq!(left(&stage), before + 1);
+}
+
+#[actix_web::test]
+async fn a_client_that_takes_too_little_of_what_others_send_leaves_and_misses_nothing() {
+    let stage = Stage::new(Retention::default()).await;
+    mail(&[]);
+    let mut client = stage.connect_tunnel("a", Some(4096)).await;
+    stage.until("it to be parked", |stage| stage.parked() == (1, 1)).await;
+    let long = "x".repeat(1 << 18);
+    let sent: Vec<String> = (0..12).map(|n| format!("{n}{long}")).collect();
+    mail(&sent.iter().map(String::as_str).collect::<Vec<_>>());
+    stage.until("it to leave", |stage| stage.edge.metrics.parking.unparked(Unparked::Slow).get() > 0).await;
+    stage.publish("a", &["message"]);
+    mail(&["the end"]);
+    let body = client.read_to("the end").await;
+    let letters = body.lines().filter_map(|line| line.strip_prefix(['A', 'P']));
+    let letters: Vec<&str> =
+        letters.map(|letter| letter.split_once('x').map_or(letter, |(number, _)| number)).collect();
+    let expected: Vec<String> = (0..12).map(|n| n.to_string()).chain(["the end".to_owned()]).collect();
+    assert_eq!(
+        letters.iter().map(|letter| letter.split(' ').next().unwrap()).collect::<Vec<_>>().len(),
+        expected.len()
+    );
+    assert!(
+        letters.iter().zip(&expected).all(|(letter, expected)| letter.starts_with(expected.as_str())),
+        "{letters:?}"
+    );
+    assert!(client.read_to("message").await.contains("message"));
 }
