@@ -12,7 +12,7 @@ use shared::{
 
 use crate::{
     replicas::{self, Question},
-    request::{ApiRequest, LIMIT, json, limit},
+    request::{ApiRequest, LIMIT, json, limit, page},
 };
 
 const PREFIX: Parameter = Parameter::once("prefix");
@@ -79,9 +79,10 @@ pub(crate) async fn list(service: &Service, request: &ApiRequest) -> Result<Http
     })?;
     let limit = limit(&query)?;
     let wanted = Wanted { prefix: query.get(PREFIX.name).unwrap_or_default().to_owned(), after, limit };
+    // The others first, so that nothing is kept while they are waited for.
+    let others = replicas::ask(service, &Question::Channels(wanted.clone())).await;
     let own = here(service, &wanted).await;
-    let others = replicas::ask(service, &Question::Channels(wanted)).await;
-    let (names, is_last, mut readers) = joined(limit, own, others.answers);
+    let (names, is_last, mut readers) = joined(limit, request.page_bytes(), own, others.answers);
     let next = names.last().filter(|_| !is_last).cloned();
     let describe = |name: &ChannelName| {
         let readers = readers.remove(name).unwrap_or_default();
@@ -121,8 +122,16 @@ pub(crate) async fn here(service: &Service, wanted: &Wanted) -> Here {
     Here { names, readers, more: !is_last }
 }
 
-/// The channels of all processes, whether there are none after them, and their readers. A page ends where the shortest of their pages does.
-fn joined(limit: usize, own: Here, others: Vec<Here>) -> (Vec<ChannelName>, bool, BTreeMap<ChannelName, Readers>) {
+/// The approximate size of a channel in a page in addition to its name.
+const BESIDE_NAME: usize = 200;
+
+/// The channels of all processes, in at most about `most` bytes, whether there are none after them, and their readers. A page ends where the shortest of their pages does.
+fn joined(
+    limit: usize,
+    most: usize,
+    own: Here,
+    others: Vec<Here>,
+) -> (Vec<ChannelName>, bool, BTreeMap<ChannelName, Readers>) {
     let all: Vec<Here> = std::iter::once(own).chain(others).collect();
     let end = all.iter().filter(|here| here.more).filter_map(|here| here.names.last()).min().cloned();
     let (mut names, mut readers) = (BTreeSet::new(), BTreeMap::<ChannelName, Readers>::new());
@@ -132,10 +141,9 @@ fn joined(limit: usize, own: Here, others: Vec<Here>) -> (Vec<ChannelName>, bool
             replicas::sum(readers.entry(name).or_default(), more);
         }
     }
-    let mut left = names.into_iter().filter(|name| end.as_ref().is_none_or(|end| name <= end));
-    let page: Vec<_> = left.by_ref().take(limit).collect();
-    let is_last = left.next().is_none() && end.is_none();
-    (page, is_last, readers)
+    let left = names.into_iter().filter(|name| end.as_ref().is_none_or(|end| name <= end));
+    let (names, is_cut) = page(left, limit, most, |name| name.len() + BESIDE_NAME);
+    (names, !is_cut && end.is_none(), readers)
 }
 
 /// `GET /v1/channels/{channel}`. A channel without messages and readers is the same as one that never existed.
@@ -179,8 +187,8 @@ mod tests {
         Here { readers: names.iter().map(|name| (name.clone(), one())).collect(), names, more }
     }
 
-    fn page(limit: usize, own: Here, other: Here) -> (Vec<String>, bool, usize) {
-        let (names, is_last, readers) = joined(limit, own, vec![other]);
+    fn page_of(limit: usize, own: Here, other: Here) -> (Vec<String>, bool, usize) {
+        let (names, is_last, readers) = joined(limit, usize::MAX, own, vec![other]);
         (names.iter().map(ToString::to_string).collect(), is_last, readers.values().map(|of| of["sse"]).sum())
     }
 
@@ -188,11 +196,11 @@ mod tests {
     #[test]
     fn pages_of_several_processes_are_joined_without_skipping_a_channel() {
         let strings = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        assert_eq!(page(9, here(&["a"], false), here(&["a", "b"], false)), (strings(&["a", "b"]), true, 3));
-        assert!(!page(1, here(&["a"], false), here(&["a", "b"], false)).1);
+        assert_eq!(page_of(9, here(&["a"], false), here(&["a", "b"], false)), (strings(&["a", "b"]), true, 3));
+        assert!(!page_of(1, here(&["a"], false), here(&["a", "b"], false)).1);
         // The other may have channels between `b` and `z`.
-        assert_eq!(page(2, here(&["a", "z"], false), here(&["a", "b"], true)).0, strings(&["a", "b"]));
-        let short = page(9, here(&["a", "z"], false), here(&["b"], true));
+        assert_eq!(page_of(2, here(&["a", "z"], false), here(&["a", "b"], true)).0, strings(&["a", "b"]));
+        let short = page_of(9, here(&["a", "z"], false), here(&["b"], true));
         assert_eq!((short.0, short.1), (strings(&["a", "b"]), false));
     }
 }

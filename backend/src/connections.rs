@@ -17,7 +17,7 @@ use shared::{live::bus::BusError, pure::ChannelName};
 use crate::{
     lag,
     replicas::{self, Obeyed, Question},
-    request::{ApiRequest, LIMIT, json, limit},
+    request::{ApiRequest, LIMIT, json, limit, page},
     written::{Write, written},
 };
 
@@ -68,6 +68,13 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// The approximate size in bytes.
+    fn size(&self) -> usize {
+        const BESIDE: usize = 100;
+        let channels: usize = self.channels.iter().map(|channel| channel.len() + 3).sum();
+        BESIDE + channels + self.user.as_ref().map_or(0, String::len)
+    }
+
     fn of(connection: &connections::Connection, lag: Option<usize>) -> Self {
         Self {
             id: connection.id().to_string(),
@@ -107,9 +114,10 @@ pub(crate) async fn list(service: &Service, request: &ApiRequest) -> Result<Http
         query.get(CHANNEL.name).map(str::parse).transpose().map_err(|error| ApiError::invalid("bad_channel", error))?;
     let user = query.get(USER.name).map(str::to_owned);
     let wanted = Wanted { user, channel, after: after.map(|after| after.to_string()), limit };
+    // The others first, so that nothing is kept while they are waited for.
+    let others = replicas::ask(service, &Question::Connections(wanted.clone())).await;
     let own = here(service, &wanted).await;
-    let others = replicas::ask(service, &Question::Connections(wanted)).await;
-    Ok(json(&joined(limit, own, others.answers, others.incomplete)))
+    Ok(json(&joined(limit, request.page_bytes(), own, others.answers, others.incomplete)))
 }
 
 /// The connections of this process.
@@ -126,8 +134,8 @@ pub(crate) async fn here(service: &Service, wanted: &Wanted) -> Here {
     Here { connections, more: page.next.is_some() }
 }
 
-/// The connections of all processes. A page ends where the shortest of their pages does: what follows there is not known.
-fn joined(limit: usize, own: Here, others: Vec<Here>, incomplete: Vec<String>) -> Connections {
+/// The connections of all processes, in at most about `most` bytes. A page ends where the shortest of their pages does: what follows there is not known.
+fn joined(limit: usize, most: usize, own: Here, others: Vec<Here>, incomplete: Vec<String>) -> Connections {
     let all: Vec<Here> = std::iter::once(own).chain(others).collect();
     // As bytes, and not as text: base64 is not in alphabetical order.
     let place = |connection: &Connection| connection.id.parse::<ConnectionId>().ok();
@@ -135,9 +143,10 @@ fn joined(limit: usize, own: Here, others: Vec<Here>, incomplete: Vec<String>) -
     let mut connections: Vec<_> = all.into_iter().flat_map(|here| here.connections).collect();
     connections.sort_unstable_by_key(place);
     let in_order = connections.iter().take_while(|one| end.is_none_or(|end| place(one) <= Some(end))).count();
-    let length = in_order.min(limit);
-    let has_more = end.is_some() || length < connections.len();
-    connections.truncate(length);
+    let has_others = in_order < connections.len();
+    connections.truncate(in_order);
+    let (connections, is_cut) = page(connections.into_iter(), limit, most, Connection::size);
+    let has_more = end.is_some() || has_others || is_cut;
     let next = connections.last().filter(|_| has_more).map(|last| last.id.clone());
     Connections { connections, next, incomplete }
 }
@@ -295,7 +304,7 @@ mod tests {
         let (mut seen, mut after) = (Vec::new(), None);
         loop {
             // The pages of the other are shorter, as when its channels are long.
-            let page = joined(7, of(&own, after, 7), vec![of(&other, after, 3)], Vec::new());
+            let page = joined(7, usize::MAX, of(&own, after, 7), vec![of(&other, after, 3)], Vec::new());
             seen.extend(page.connections.iter().map(|one| one.id.parse::<ConnectionId>().unwrap()));
             let Some(next) = page.next else { break };
             after = Some(next.parse().unwrap());

@@ -31,7 +31,7 @@ struct Bounds {
 pub(crate) async fn list(service: &Service, request: &ApiRequest) -> Result<HttpResponse, ApiError> {
     let channel = request.channel()?;
     let query = request.query(&[SINCE, BEFORE, LIMIT])?;
-    let limit = Limit { messages: limit(&query)?, bytes: service.edge.unread.limit() };
+    let limit = Limit { messages: limit(&query)?, bytes: request.page_bytes() };
     let since = query.get(SINCE.name).map(str::parse::<Since>).transpose().map_err(bad_cursor)?;
     let before = query.get(BEFORE.name).map(str::parse::<Cursor>).transpose().map_err(bad_cursor)?;
     if since.is_some() && before.is_some() {

@@ -9,7 +9,7 @@ use shared::pure::ChannelName;
 
 use crate::{
     replicas::{self, Question},
-    request::{ApiRequest, LIMIT, json, limit},
+    request::{ApiRequest, LIMIT, json, limit, page},
 };
 
 const AFTER: Parameter = Parameter::once("after");
@@ -79,9 +79,10 @@ pub(crate) async fn get(service: &Service, request: &ApiRequest) -> Result<HttpR
     let query = request.query(&[AFTER, LIMIT])?;
     let limit = limit(&query)?;
     let wanted = Wanted { channel, after: query.get(AFTER.name).map(str::to_owned), limit };
-    let own = here(service, &wanted).await;
+    // The others first, so that nothing is kept while they are waited for.
     let others = replicas::ask(service, &Question::Presence(wanted.clone())).await;
-    Ok(json(&joined(wanted, own, others.answers, others.incomplete)))
+    let own = here(service, &wanted).await;
+    Ok(json(&joined(wanted, request.page_bytes(), own, others.answers, others.incomplete)))
 }
 
 /// The users of this process.
@@ -114,8 +115,8 @@ pub(crate) async fn here(service: &Service, wanted: &Wanted) -> Here {
     Here { users: page, count: users.len(), anonymous, more }
 }
 
-/// The users of all processes. A page ends where the shortest of their pages does: what follows there is not known.
-fn joined(wanted: Wanted, own: Here, others: Vec<Here>, incomplete: Vec<String>) -> Presence {
+/// The users of all processes, in at most about `most` bytes. A page ends where the shortest of their pages does: what follows there is not known.
+fn joined(wanted: Wanted, most: usize, own: Here, others: Vec<Here>, incomplete: Vec<String>) -> Presence {
     let all: Vec<Here> = std::iter::once(own).chain(others).collect();
     let end = all.iter().filter(|here| here.more).filter_map(|here| here.users.keys().next_back()).min().cloned();
     let (sum, anonymous) =
@@ -126,10 +127,11 @@ fn joined(wanted: Wanted, own: Here, others: Vec<Here>, incomplete: Vec<String>)
         users.entry(user).or_default().extend(connections);
     }
     let count = if is_whole { users.len() } else { sum };
-    let mut left = users.into_iter().filter(|(user, _)| end.as_ref().is_none_or(|end| user <= end));
-    let users: Vec<_> =
-        left.by_ref().take(wanted.limit).map(|(user, connections)| Present { user, connections }).collect();
-    let has_more = left.next().is_some() || end.is_some();
+    let left = users.into_iter().filter(|(user, _)| end.as_ref().is_none_or(|end| user <= end));
+    let left = left.map(|(user, connections)| Present { user, connections });
+    let (users, is_cut) =
+        page(left, wanted.limit, most, |one| one.user.len() + one.connections.len() * CONNECTION_BYTES);
+    let has_more = is_cut || end.is_some();
     let next = users.last().filter(|_| has_more).map(|last| last.user.clone());
     Presence { channel: wanted.channel, users, count, anonymous, next, incomplete }
 }
@@ -144,14 +146,14 @@ mod tests {
         Here { count: users.len() + usize::from(more), users, anonymous: 1, more }
     }
 
-    fn page(
+    fn page_of(
         limit: usize,
         after: Option<&str>,
         own: Here,
         other: Here,
     ) -> (Vec<(String, usize)>, usize, Option<String>) {
         let wanted = Wanted { channel: "a".parse().unwrap(), after: after.map(str::to_owned), limit };
-        let presence = joined(wanted, own, vec![other], Vec::new());
+        let presence = joined(wanted, usize::MAX, own, vec![other], Vec::new());
         assert_eq!(presence.anonymous, 2);
         let users = presence.users.into_iter().map(|present| (present.user, present.connections.len())).collect();
         (users, presence.count, presence.next)
@@ -163,14 +165,14 @@ mod tests {
 
     #[test]
     fn pages_of_several_processes_are_joined_without_skipping_a_user() {
-        let all = page(9, None, here(&["a", "c"], false), here(&["b", "c"], false));
+        let all = page_of(9, None, here(&["a", "c"], false), here(&["b", "c"], false));
         assert_eq!(all, (named(&[("a", 1), ("b", 1), ("c", 2)]), 3, None));
-        let first = page(2, None, here(&["a", "c"], false), here(&["b", "c"], false));
+        let first = page_of(2, None, here(&["a", "c"], false), here(&["b", "c"], false));
         assert_eq!(first, (named(&[("a", 1), ("b", 1)]), 3, Some("b".into())));
         // The other may have users between `c` and `z`.
-        let short = page(9, None, here(&["a", "z"], false), here(&["b", "c"], true));
+        let short = page_of(9, None, here(&["a", "z"], false), here(&["b", "c"], true));
         assert_eq!(short, (named(&[("a", 1), ("b", 1), ("c", 1)]), 5, Some("c".into())));
-        let last = page(9, Some("c"), here(&["z"], false), here(&["d"], false));
+        let last = page_of(9, Some("c"), here(&["z"], false), here(&["d"], false));
         assert_eq!(last, (named(&[("d", 1), ("z", 1)]), 2, None));
     }
 }

@@ -1,18 +1,22 @@
 //! A request for `/v1`: who sends it, whether it may, and its parameters.
 
-use std::{borrow::Cow, future::Future};
+use std::{borrow::Cow, future::Future, rc::Rc};
 
 use actix_web::{
     HttpResponse,
+    body::{BoxBody, MessageBody as _},
     http::header::{self, HeaderMap, HeaderValue},
 };
 use bytes::Bytes;
 use edge::{
     Access, ApiError,
     body::BodyReader,
+    guarded::Guarded,
+    limits::ApiSlot,
     query::{Parameter, Query},
     routes::{RequestBody, RequestParts, Resource, ResponseFuture, response},
     service::Service,
+    unread::UnreadAnswer,
 };
 use serde::Serialize;
 use shared::pure::{ChannelName, access::ApiRight};
@@ -28,12 +32,38 @@ pub(crate) struct ApiRequest {
     pub(crate) access: Access,
     path: String,
     query: String,
+    /// The maximum number of bytes of a page.
+    page_bytes: usize,
+    /// What counts until the answer is read: its place among all answers, and its memory.
+    held: (ApiSlot, UnreadAnswer),
 }
 
 impl ApiRequest {
     fn read(service: &Service, parts: &RequestParts<'_>, right: ApiRight) -> Result<Self, ApiError> {
-        let access = authorize(service, parts, right)?;
-        Ok(Self { access, path: parts.path.to_owned(), query: parts.query.to_owned() })
+        let (access, slot) = authorize(service, parts, right)?;
+        let (page_bytes, answer) = service.edge.unread.begin();
+        let (path, query) = (parts.path.to_owned(), parts.query.to_owned());
+        Ok(Self { access, path, query, page_bytes, held: (slot, answer) })
+    }
+
+    /// The maximum number of bytes of a page.
+    pub(crate) fn page_bytes(&self) -> usize {
+        self.page_bytes
+    }
+
+    /// The answer, which counts until it is read. One whose length is not known here counts by itself.
+    fn hold(self, answer: HttpResponse) -> HttpResponse {
+        let (slot, mut unread) = self.held;
+        answer.map_body(|_, body| match body.try_into_bytes() {
+            Ok(bytes) => {
+                unread.resize(bytes.len());
+                BoxBody::new(Guarded::new(bytes, (slot, unread)))
+            }
+            Err(body) => {
+                drop(unread);
+                BoxBody::new(Guarded::new(body, slot))
+            }
+        })
     }
 
     /// Parses the query.
@@ -61,22 +91,26 @@ impl ApiRequest {
     }
 }
 
-/// The client of a request, if it has `right` and is within its rate.
+/// The client of a request, if it has `right` and is within its rate, and its place among all requests that are being answered.
 ///
 /// # Errors
 /// 401, 403 or 429.
-pub(crate) fn authorize(service: &Service, parts: &RequestParts<'_>, right: ApiRight) -> Result<Access, ApiError> {
+pub(crate) fn authorize(
+    service: &Service,
+    parts: &RequestParts<'_>,
+    right: ApiRight,
+) -> Result<(Access, ApiSlot), ApiError> {
     let access = Access::by_header(&service.edge, parts);
     access.require_api(right)?;
-    service.edge.limits.api(&access.identity())?;
-    Ok(access)
+    let slot = service.edge.limits.api(&access.identity())?;
+    Ok((access, slot))
 }
 
 /// `resource` with a handler for `GET`, which takes the right to read.
 pub(crate) fn get<F>(
     resource: Resource,
     service: &Service,
-    handle: impl Fn(Service, ApiRequest) -> F + Clone + 'static,
+    handle: impl Fn(Service, Rc<ApiRequest>) -> F + Clone + 'static,
 ) -> Resource
 where
     F: Future<Output = Result<HttpResponse, ApiError>> + 'static,
@@ -89,7 +123,7 @@ where
 pub(crate) fn delete<F>(
     resource: Resource,
     service: &Service,
-    handle: impl Fn(Service, ApiRequest) -> F + Clone + 'static,
+    handle: impl Fn(Service, Rc<ApiRequest>) -> F + Clone + 'static,
 ) -> Resource
 where
     F: Future<Output = Result<HttpResponse, ApiError>> + 'static,
@@ -102,21 +136,25 @@ fn respond<F>(
     service: &Service,
     parts: &RequestParts<'_>,
     right: ApiRight,
-    handle: &(impl Fn(Service, ApiRequest) -> F + Clone + 'static),
+    handle: &(impl Fn(Service, Rc<ApiRequest>) -> F + Clone + 'static),
 ) -> ResponseFuture
 where
     F: Future<Output = Result<HttpResponse, ApiError>> + 'static,
 {
     let request = ApiRequest::read(service, parts, right);
     let (service, handle) = (service.clone(), handle.clone());
-    response(async move { handle(service, request?).await })
+    response(async move {
+        let request = Rc::new(request?);
+        let answer = handle(service, request.clone()).await?;
+        Ok(held(request, answer))
+    })
 }
 
 /// `resource` with a handler for `POST` with a JSON body, which takes the right to write.
 pub(crate) fn post<F>(
     resource: Resource,
     service: &Service,
-    handle: impl Fn(Service, ApiRequest, Bytes) -> F + Clone + 'static,
+    handle: impl Fn(Service, Rc<ApiRequest>, Bytes) -> F + Clone + 'static,
 ) -> Resource
 where
     F: Future<Output = Result<HttpResponse, ApiError>> + 'static,
@@ -130,12 +168,21 @@ where
         let body = BodyReader::new(parts.headers, body);
         let (service, handle) = (service.clone(), handle.clone());
         response(async move {
-            let request = request?;
+            let request = Rc::new(request?);
             let mut share = service.edge.receiving.share();
             let body = body.read(&service.edge, &mut share).await?;
-            handle(service, request, body).await
+            let answer = handle(service, request.clone(), body).await?;
+            Ok(held(request, answer))
         })
     })
+}
+
+/// The answer to a request, which nothing else refers to any more.
+fn held(request: Rc<ApiRequest>, answer: HttpResponse) -> HttpResponse {
+    match Rc::into_inner(request) {
+        Some(request) => request.hold(answer),
+        None => answer,
+    }
 }
 
 fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
@@ -157,6 +204,24 @@ pub(crate) fn limit(query: &Query<'_>) -> Result<usize, ApiError> {
         .ok()
         .filter(|limit| is_plain && (1..=MAX_LIMIT).contains(limit))
         .ok_or_else(|| ApiError::invalid("bad_limit", format!("`limit` is a whole number from 1 to {MAX_LIMIT}")))
+}
+
+/// The first `limit` of `all`, in at most about `most` bytes, but at least one; and whether there are more.
+pub(crate) fn page<T>(
+    mut all: impl Iterator<Item = T>,
+    limit: usize,
+    most: usize,
+    size: impl Fn(&T) -> usize,
+) -> (Vec<T>, bool) {
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    for one in all.by_ref() {
+        bytes += size(&one);
+        if page.len() == limit || !page.is_empty() && bytes > most {
+            return (page, true);
+        }
+        page.push(one);
+    }
+    (page, false)
 }
 
 /// A JSON answer.

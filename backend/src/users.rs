@@ -22,11 +22,11 @@ pub(crate) fn resource(service: &Service) -> Resource {
         let access = authorize(&service, parts, ApiRight::Write);
         let channel = segment(parts.path, 2).map(|user: Cow<'_, str>| ChannelName::of_user(&user));
         match (access, channel) {
-            (Ok(access), Ok(channel)) => {
+            (Ok((access, slot)), Ok(channel)) => {
                 let published = publish::to_channel(&service, access.clone(), channel.clone(), parts, body);
                 let service = service.clone();
                 response(async move {
-                    let answer = published.await;
+                    let (answer, _slot) = (published.await, slot);
                     if answer.status() == StatusCode::CREATED {
                         written(&service, &access, &Write::Published { channel: &channel });
                     }

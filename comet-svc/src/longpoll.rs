@@ -137,6 +137,7 @@ impl LongPoll {
 fn ended(end: End, access: &Access) -> ApiError {
     match end {
         End::Revoked => ApiError::BadToken("the token has been revoked".to_owned()),
+        End::Behind => ApiError::unavailable("overloaded", "this client is too far behind; retry later"),
         // With the time for which the user's connections are refused; a client without a user may connect again.
         End::Disconnected => access
             .require_connection()

@@ -39,10 +39,15 @@ export const DEFENCES = {
   "time for bodies, nginx": { nginx: [["client_body_timeout 2s;", "client_body_timeout 1h;"]], attack: "bodies that stop: gateway" },
   "publish rate": { set: { TRIDENT_PUBLISH_RATE: "0" }, attack: "publishing at ten times the limit: standalone" },
   "connections of an address": { set: { TRIDENT_MAX_CONNECTIONS_PER_ADDRESS: "0" }, attack: "streams of one address: standalone" },
+  "connections of an address, sessions": { set: { TRIDENT_MAX_CONNECTIONS_PER_ADDRESS: "0" }, attack: "sessions that never join: standalone" },
   "connections of an address, nginx": { nginx: [[`limit_conn under_way ${SETTINGS.TRIDENT_MAX_CONNECTIONS_PER_ADDRESS};`, ""]], attack: "bodies of one address: gateway" },
   "connect rate": { set: { TRIDENT_CONNECT_RATE: "0" }, attack: "rapid reconnects: standalone" },
   "packet rate": { set: { TRIDENT_SOCKET_RATE: "0" }, attack: "packets of one socket: standalone" },
+  "packet rate, in bodies": { set: { TRIDENT_SOCKET_RATE: "0" }, attack: "packets in one body: standalone" },
   "rate of fragments and pings": { set: { TRIDENT_SOCKET_RATE: "0" }, attack: "WebSocket frames: standalone" },
+  "memory of streams": { set: { TRIDENT_STREAM_BYTES: "0" }, attack: "a million streams: standalone" },
+  "memory of streams, forks": { set: { TRIDENT_STREAM_BYTES: "0" }, attack: "fork bombs: standalone" },
+  "rate of events": { set: { TRIDENT_EVENTS_RATE: "0" }, attack: "anonymous connects: standalone" },
   "body limit": { set: { TRIDENT_MAX_BODY: "0" }, attack: "bodies beyond the limit: standalone" },
   "origins": { set: { TRIDENT_ORIGINS: "http://page.example,http://evil.example" }, attack: "pages of other sites: gateway" },
   "audience": { set: { TRIDENT_JWT_AUDIENCE: undefined }, attack: "invalid tokens: standalone" },
@@ -53,7 +58,9 @@ export const DEFENCES = {
 export const without = process.env.TRIDENT_WITHOUT;
 if (without && !DEFENCES[without]) throw new Error(`TRIDENT_WITHOUT=${without} is none of ${Object.keys(DEFENCES).join(", ")}`);
 
-export const settings = { ...SETTINGS, ...DEFENCES[without]?.set };
+/** The settings of a target, with those of the attack `more`, without the defence that is out. */
+export const settingsWith = (more = {}) => ({ ...SETTINGS, ...more, ...DEFENCES[without]?.set });
+export const settings = settingsWith();
 
 /** Makes the configuration of nginx that is attacked. */
 export function spoil(text) {

@@ -5,7 +5,7 @@ import { ask } from "../lib/http.js";
 import { startRedis } from "../lib/redis.js";
 import { startGateway, startService } from "../lib/stack.js";
 import { token } from "../lib/token.js";
-import { settings, spoil } from "./defences.js";
+import { settings, settingsWith, spoil } from "./defences.js";
 import { computedIn } from "./machine.js";
 
 export const STANDALONE = "standalone";
@@ -54,7 +54,7 @@ export async function openTarget(kind, { descriptors, settings: more = {} } = {}
   const parts = [];
   try {
     if (kind === STANDALONE) {
-      parts.push(await startService("standalone", { ...settings, ...more }, undefined, { descriptors }));
+      parts.push(await startService("standalone", settingsWith(more), undefined, { descriptors }));
     } else {
       const redis = await startRedis();
       parts.push({ said: redis.said, alive: redis.alive, stop: () => redis.close() });

@@ -31,6 +31,7 @@ use recent::Recent;
 
 use super::{
     ApiError,
+    auth::Identity,
     metrics::{Figure, Metrics},
     settings::{CallKind, CallSettings, Settings},
 };
@@ -68,7 +69,7 @@ pub struct Asking {
     caller: Caller,
     kind: CallKind,
     id: String,
-    client: Option<String>,
+    client: String,
     reservation: Reservation,
     deadline: Instant,
 }
@@ -112,14 +113,23 @@ impl Calls {
         Self(Arc::new(Inner { settings: calls, callers, failures, log, connects, subscribes }))
     }
 
-    /// The memory of remembered answers.
+    /// The memory of calls, and of remembered answers.
     pub(super) fn figures(&self) -> Vec<Figure> {
-        vec![Figure {
-            name: "trident_call_answer_bytes",
-            help: "Bytes of answers of the backend that are remembered for clients that poll",
-            value: (self.0.connects.bytes() + self.0.subscribes.bytes()) as u64,
-            is_counter: false,
-        }]
+        let calls: usize = self.0.callers.iter().flatten().map(Caller::bytes).sum();
+        vec![
+            Figure {
+                name: "trident_call_answer_bytes",
+                help: "Bytes of answers of the backend that are remembered for clients that poll",
+                value: (self.0.connects.bytes() + self.0.subscribes.bytes()) as u64,
+                is_counter: false,
+            },
+            Figure {
+                name: "trident_call_bytes",
+                help: "Bytes of calls to the backend that wait or are in progress",
+                value: calls as u64,
+                is_counter: false,
+            },
+        ]
     }
 
     /// The settings of calls.
@@ -134,19 +144,21 @@ impl Calls {
         self.0.callers[kind as usize].is_some()
     }
 
-    /// Begins a call whose request takes about `bytes`. `None` if the application is not asked about this.
+    /// Begins a call for `client` whose request takes about `bytes`. The calls of one client leave room for those of others. `None` if the
+    /// application is not asked about this.
     ///
     /// # Errors
     /// When the calls in progress leave no memory for another.
-    pub fn begin(&self, kind: CallKind, bytes: usize) -> Option<Result<Asking, CallFailed>> {
+    pub fn begin(&self, kind: CallKind, client: &Identity, bytes: usize) -> Option<Result<Asking, CallFailed>> {
         let caller = self.0.callers[kind as usize].as_ref()?;
-        let asking = caller.reserve(kind.name(), bytes).map_err(|error| self.failed(kind, &error));
+        let client = client.to_string();
+        let asking = caller.reserve(kind.name(), &client, bytes).map_err(|error| self.failed(kind, &error));
         Some(asking.map(|reservation| Asking {
             calls: self.clone(),
             caller: caller.clone(),
             kind,
             id: random_id("call"),
-            client: None,
+            client,
             reservation,
             deadline: Instant::now() + self.0.settings.timeout,
         }))
@@ -187,12 +199,6 @@ impl Asking {
         self.deadline
     }
 
-    /// The same call, for `client`, whose calls leave room for those of others.
-    #[must_use]
-    pub fn for_client(self, client: &crate::auth::Identity) -> Self {
-        Self { client: Some(client.to_string()), ..self }
-    }
-
     /// The same call, with a deadline that has begun before.
     #[must_use]
     fn by(self, deadline: Instant) -> Self {
@@ -217,7 +223,7 @@ impl Asking {
     ) -> Result<T, CallFailed> {
         let Self { calls, caller, kind, id, client, reservation, deadline } = self;
         let timeout = calls.0.settings.timeout;
-        let client = client.as_deref();
+        let client = Some(&*client);
         let call = Call { kind: kind.name(), id: &id, client, body: request.into(), reservation, deadline, timeout };
 
         let read = |answer: &Answer| {

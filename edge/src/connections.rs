@@ -15,7 +15,7 @@ mod recording;
 mod registration;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     borrow::Borrow,
@@ -151,7 +151,8 @@ impl Connection {
         match self.end.load(Ordering::Acquire) {
             0 => None,
             1 => Some(End::Disconnected),
-            _ => Some(End::Revoked),
+            2 => Some(End::Revoked),
+            _ => Some(End::Behind),
         }
     }
 
@@ -165,6 +166,7 @@ impl Connection {
         let code = match end {
             End::Disconnected => 1,
             End::Revoked => 2,
+            End::Behind => 3,
         };
         let is_first = self.end.compare_exchange(0, code, Ordering::AcqRel, Ordering::Acquire).is_ok();
         self.waker.wake();

@@ -4,8 +4,10 @@
 //! dropping the body, for whatever reason the connection ended, releases the slot. A handler that is about to publish asks
 //! [`Limits::publish`]. Every rejection is counted.
 
+mod api;
 mod channels;
 mod rate;
+mod unstored;
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,8 @@ use std::{
     task::{Context, Poll},
 };
 
+use api::ApiAnswers;
+pub use api::ApiSlot;
 pub use channels::NoChannel;
 use channels::Openers;
 #[cfg(test)]
@@ -29,8 +33,9 @@ pub(crate) use rate::MAX_IDENTITIES;
 use rate::{Rate, RateLimited};
 use shared::{
     live::log::{Opener, Vacancy},
-    pure::ChannelName,
+    pure::{ChannelName, Message, Pieces},
 };
+pub use unstored::Sending;
 
 use super::{
     ApiError, Settings,
@@ -58,6 +63,8 @@ struct Inner {
     connect: Option<Rate>,
     publish: Option<Rate>,
     api: Option<Rate>,
+    answers: ApiAnswers,
+    sending: Sending,
     openers: Openers,
     connections: Connections,
     metrics: Arc<Metrics>,
@@ -121,6 +128,8 @@ impl Limits {
             connect: settings.connect_rate.and_then(Rate::per_second),
             publish: settings.publish_rate.and_then(Rate::per_second),
             api: settings.backend.api_rate.and_then(Rate::per_second),
+            answers: ApiAnswers::default(),
+            sending: Sending::default(),
             openers: Openers::new(settings.max_channels, settings.max_channels_per_client),
             connections: Connections::recorded_by(EventFeed::new(&settings.backend.events)),
             metrics,
@@ -186,6 +195,17 @@ impl Limits {
         &self.0.connections
     }
 
+    /// The long messages that clients are being sent.
+    #[must_use]
+    pub fn sending(&self) -> &Sending {
+        &self.0.sending
+    }
+
+    /// The number of clients that a rate is known for.
+    pub(crate) fn rated_clients(&self) -> usize {
+        [&self.0.connect, &self.0.publish, &self.0.api].into_iter().flatten().map(Rate::buckets).sum()
+    }
+
     /// The number of open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
@@ -224,25 +244,6 @@ impl Limits {
                     ApiError::TooMany { message, retry_after }
                 }
             }
-        })
-    }
-}
-
-impl Limits {
-    /// Admits a request of a backend for `/v1`.
-    ///
-    /// # Errors
-    /// [`ApiError::TooMany`] with the seconds to wait; counted.
-    pub fn api(&self, identity: &Identity) -> Result<(), ApiError> {
-        let Some(rate) = &self.0.api else { return Ok(()) };
-        rate.check(identity, 1).map_err(|over| {
-            self.0.metrics.refusals.api_rate.inc();
-            let retry_after = if let RateLimited::Now { retry_after } = over { retry_after } else { 1 };
-            let message = format!(
-                "too many requests for /v1: one token may send {} a second (TRIDENT_API_RATE); retry in {retry_after} s",
-                rate.limit()
-            );
-            ApiError::TooMany { message, retry_after }
         })
     }
 }
@@ -310,6 +311,15 @@ impl Slot {
         let Some(connection) = self.connection() else { return Poll::Pending };
         connection.wait(cx.waker());
         connection.end().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// `pieces`, which are made of `messages` and sent on this connection: these messages count while they are sent.
+    #[must_use]
+    pub fn sending(&self, messages: Vec<Arc<Message>>, pieces: Pieces) -> Pieces {
+        match self.connection() {
+            Some(connection) if !messages.is_empty() => self.limits.0.sending.count(messages, connection, pieces),
+            _ => pieces,
+        }
     }
 
     /// The metrics of the connection's transport.

@@ -174,11 +174,21 @@ impl Service {
             self.ask_bus();
             let now = Instant::now();
             self.edge.limits.registry().sweep(now);
+            self.shed();
             self.edge.disconnected.sweep(now);
             self.edge.revocations.sweep(SystemTime::now());
             self.edge.metrics.sample();
             self.edge.readiness.log_degraded();
             refusals.write(&self.edge.metrics.refusals);
+        }
+    }
+
+    /// Ends connections whose clients do not read messages that the log has dropped, if these take too much memory.
+    fn shed(&self) {
+        let Some(most) = self.edge.settings.unstored_total() else { return };
+        if self.log().left_bytes() > most {
+            let ended = self.edge.limits.sending().shed(most);
+            self.edge.metrics.refusals.behind.inc_by(ended as u64);
         }
     }
 
@@ -206,6 +216,9 @@ fn figures(bus: &dyn Bus, lag: &Lag) -> LogFigures {
         messages: stats.messages,
         bytes: stats.footprint,
         encoded_bytes: stats.forms,
+        unstored_bytes: stats.left,
+        pattern_bytes: stats.pattern_bytes,
+        publishing_bytes: bus.publishing_bytes(),
         readers: stats.subscriptions,
         keys: keys.keys,
         key_bytes: keys.bytes,

@@ -206,19 +206,6 @@ impl Settings {
         Self::from_matches(matches, std::env::vars_os(), service).unwrap_or_else(|faults| fault::exit(&faults))
     }
 
-    /// Bytes of memory for long answers to polls that their clients have not read.
-    #[must_use]
-    pub fn unread_total(&self) -> Option<usize> {
-        self.outbox_total.map(|total| total / 4)
-    }
-
-    /// Bytes of memory for answers of the application that are remembered for clients that poll.
-    #[must_use]
-    pub fn remembered_total(&self) -> usize {
-        const MAX: usize = 64 << 20;
-        self.receive_total.map_or(MAX, |total| total.min(MAX))
-    }
-
     /// The effective settings: the text of each setting, in the order of `--help`, and its source. Without keys and passwords. Does not
     /// validate them.
     #[must_use]

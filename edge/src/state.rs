@@ -43,9 +43,9 @@ pub struct Shared {
     /// Recently verified tokens.
     pub(super) tokens: TokenOwners,
     /// Tokens that have been revoked.
-    pub revocations: Revocations,
+    pub revocations: Arc<Revocations>,
     /// Users whose connections are refused.
-    pub disconnected: DisconnectedUsers,
+    pub disconnected: Arc<DisconnectedUsers>,
     /// What happens to clients, for backends.
     pub events: EventFeed,
     /// Connections and rates.
@@ -83,6 +83,23 @@ impl Edge {
         let calls = Calls::new(&settings, &outgoing, &metrics);
         let counted = (sockets.clone(), unread.clone(), receiving.clone(), limits.registry().clone());
         metrics.watch_figures(move || figures(&counted.0, &counted.1, &counted.2, &counted.3));
+        let of = limits.clone();
+        metrics.watch_figures(move || {
+            let gauge = |name, help, value: usize| Figure { name, help, value: value as u64, is_counter: false };
+            vec![
+                gauge("trident_rated_clients", "Clients for which a rate is known, of all rates", of.rated_clients()),
+                gauge("trident_api_answers", "Requests for /v1 that are being answered", of.api_answers()),
+            ]
+        });
+        let (revocations, disconnected) = (Arc::<Revocations>::default(), Arc::<DisconnectedUsers>::default());
+        let of = (revocations.clone(), disconnected.clone());
+        metrics.watch_figures(move || {
+            let gauge = |name, help, value: usize| Figure { name, help, value: value as u64, is_counter: false };
+            vec![
+                gauge("trident_revocation_bytes", "Bytes of revocations of tokens", of.0.bytes()),
+                gauge("trident_rejected_user_bytes", "Bytes of users whose connections are rejected", of.1.bytes()),
+            ]
+        });
         let of = calls.clone();
         metrics.watch_figures(move || of.figures());
         let events = limits.registry().events().clone();
@@ -94,8 +111,8 @@ impl Edge {
             started: wall_clock(),
             verifier: Verifier::new(&settings),
             tokens: TokenOwners::default(),
-            revocations: Revocations::default(),
-            disconnected: DisconnectedUsers::default(),
+            revocations,
+            disconnected,
             limits,
             sockets,
             unread,

@@ -152,9 +152,11 @@ impl<F: Form> Stream<F> {
         figures.deliveries.inc_by(u64::try_from(batch.messages.len()).unwrap_or(u64::MAX));
         figures.gaps.inc_by(batch.gap.is_some().into());
         if has_long(&batch) {
-            let mut pieces = in_pieces(self.form, batch).chain(iter::once(closing));
+            let long = batch.messages.iter().filter(|message| message.is_long()).cloned().collect();
+            let pieces = Box::new(in_pieces(self.form, batch).chain(iter::once(closing)));
+            let mut pieces = self.slot.sending(long, pieces);
             let first = pieces.next().unwrap_or_default();
-            self.rest = Some(Box::new(pieces));
+            self.rest = Some(pieces);
             return first;
         }
         let chunk = encode(&self.form, &batch);

@@ -46,6 +46,19 @@ impl Unread {
         if has_room { LONG } else { SHORT }
     }
 
+    /// An answer that begins now: the maximum number of bytes of its data, and its share, which is of that size until it is
+    /// [resized](UnreadAnswer::resize). Unlike with [`limit`](Self::limit), those that begin at the same time do not count on the same space.
+    #[must_use]
+    pub fn begin(&self) -> (usize, UnreadAnswer) {
+        // Added first and subtracted if it was too much: two threads cannot both get the last bytes.
+        let before = self.0.bytes.fetch_add(LONG, Relaxed);
+        if self.0.budget.is_none_or(|budget| before + LONG <= budget) {
+            return (LONG, UnreadAnswer { all: self.clone(), left: LONG });
+        }
+        self.0.bytes.fetch_sub(LONG - SHORT, Relaxed);
+        (SHORT, UnreadAnswer { all: self.clone(), left: SHORT })
+    }
+
     /// Counts an answer with this many bytes.
     #[must_use]
     pub fn hold(&self, bytes: usize) -> UnreadAnswer {
@@ -62,6 +75,12 @@ pub struct UnreadAnswer {
 }
 
 impl UnreadAnswer {
+    /// The answer has this many bytes.
+    pub fn resize(&mut self, bytes: usize) {
+        self.all.0.bytes.fetch_add(bytes, Relaxed);
+        self.all.0.bytes.fetch_sub(std::mem::replace(&mut self.left, bytes), Relaxed);
+    }
+
     /// This many more bytes have been written.
     pub fn taken(&mut self, bytes: usize) {
         let bytes = bytes.min(self.left);
@@ -93,6 +112,16 @@ mod tests {
         answer.taken(4 * LONG);
         drop((answer, other));
         assert_eq!(unread.bytes(), 0);
+        let (long, first) = unread.begin();
+        let rest: Vec<_> = (0..10).map(|_| unread.begin()).collect();
+        let lengths: Vec<_> = rest.iter().map(|(most, _)| *most).collect();
+        assert_eq!((long, &lengths[..4]), (LONG, &[LONG, LONG, LONG, SHORT][..]), "each has space of its own");
+        assert_eq!(unread.bytes(), 4 * LONG + 7 * SHORT);
+        drop(rest);
+        let mut first = first;
+        first.resize(10);
+        assert_eq!(unread.bytes(), 10);
+        drop(first);
         let unlimited = Unread::new(None);
         let _answer = unlimited.hold(usize::MAX / 2);
         assert_eq!(unlimited.limit(), LONG);

@@ -122,12 +122,18 @@ impl Caller {
         self.0.breaker.is_open()
     }
 
-    /// Memory for a call of `kind` whose request takes `bytes`.
+    /// Bytes of its calls, those that wait included.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.gate.bytes()
+    }
+
+    /// Memory for a call of `kind` for `client` whose request takes `bytes`.
     ///
     /// # Errors
     /// [`CallError::Overloaded`]; counted.
-    pub fn reserve(&self, kind: &'static str, bytes: usize) -> Result<Reservation, CallError> {
-        self.0.gate.reserve(bytes).ok_or_else(|| {
+    pub fn reserve(&self, kind: &'static str, client: &str, bytes: usize) -> Result<Reservation, CallError> {
+        self.0.gate.reserve(client, bytes).ok_or_else(|| {
             self.0.metrics.begin(kind).outcome = Outcome::Overloaded;
             CallError::Overloaded
         })

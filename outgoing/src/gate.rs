@@ -2,10 +2,8 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    hash::{BuildHasher as _, RandomState},
+    sync::{Arc, Weak},
 };
 
 use parking_lot::Mutex;
@@ -24,7 +22,7 @@ const MIN_SWEEP: usize = 256;
 pub struct GateLimits {
     /// Calls that are sent at a time. At least 1.
     pub concurrency: usize,
-    /// Bytes of all calls, those that wait included. One call always has space.
+    /// Bytes of all calls, those that wait included. One call always has space. A client has at most as much of them as it leaves free.
     pub bytes: usize,
 }
 
@@ -36,7 +34,8 @@ pub struct Gate(Arc<Inner>);
 struct Inner {
     running: Arc<Semaphore>,
     limits: GateLimits,
-    bytes: AtomicUsize,
+    hasher: RandomState,
+    memory: Mutex<Memory>,
     /// Of the clients that have calls at present.
     shares: Mutex<Shares>,
 }
@@ -45,6 +44,14 @@ struct Inner {
 struct Shares {
     clients: HashMap<Box<str>, Weak<Semaphore>>,
     sweep_at: usize,
+}
+
+/// Bytes of calls.
+#[derive(Debug, Default)]
+struct Memory {
+    all: usize,
+    /// Those of each client that has calls at present, by its hash.
+    clients: HashMap<u64, usize>,
 }
 
 /// A call that may be sent, until it is dropped.
@@ -58,6 +65,7 @@ pub(crate) struct Turn {
 #[derive(Debug)]
 pub struct Reservation {
     gate: Gate,
+    client: u64,
     bytes: usize,
 }
 
@@ -66,26 +74,35 @@ impl Gate {
     #[must_use]
     pub fn new(limits: GateLimits) -> Self {
         let running = Arc::new(Semaphore::new(limits.concurrency.clamp(1, Semaphore::MAX_PERMITS)));
-        Self(Arc::new(Inner { running, limits, bytes: AtomicUsize::new(0), shares: Mutex::default() }))
+        Self(Arc::new(Inner {
+            running,
+            limits,
+            hasher: RandomState::new(),
+            memory: Mutex::default(),
+            shares: Mutex::default(),
+        }))
     }
 
-    /// Memory for a call whose request takes `bytes`. `None` if the calls in progress leave no space for it.
+    /// Memory for a call of `client` whose request takes `bytes`. `None` if the calls in progress leave no space for it, or if the client would
+    /// have more than it leaves free for others.
     #[must_use]
-    pub fn reserve(&self, bytes: usize) -> Option<Reservation> {
-        let bytes = bytes.saturating_add(CALL_OVERHEAD);
-        // Added first and subtracted if it was too much: two threads cannot both get the last bytes.
-        let before = self.0.bytes.fetch_add(bytes, Relaxed);
-        if before > 0 && before.saturating_add(bytes) > self.0.limits.bytes {
-            self.0.bytes.fetch_sub(bytes, Relaxed);
+    pub fn reserve(&self, client: &str, bytes: usize) -> Option<Reservation> {
+        let (client, bytes) = (self.0.hasher.hash_one(client), bytes.saturating_add(CALL_OVERHEAD));
+        let mut memory = self.0.memory.lock();
+        let all = memory.all.saturating_add(bytes);
+        let own = memory.clients.get(&client).copied().unwrap_or_default().saturating_add(bytes);
+        if memory.all > 0 && own > self.0.limits.bytes.saturating_sub(all) {
             return None;
         }
-        Some(Reservation { gate: self.clone(), bytes })
+        memory.all = all;
+        memory.clients.insert(client, own);
+        Some(Reservation { gate: self.clone(), client, bytes })
     }
 
     /// Bytes of all calls.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.0.bytes.load(Relaxed)
+        self.0.memory.lock().all
     }
 
     /// Waits until another call, of `client` if it is known, may be sent, in the order of calling. The calls of one client leave room for
@@ -117,7 +134,17 @@ impl Gate {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.gate.0.bytes.fetch_sub(self.bytes, Relaxed);
+        let mut memory = self.gate.0.memory.lock();
+        memory.all -= self.bytes;
+        if let Some(own) = memory.clients.get_mut(&self.client) {
+            *own -= self.bytes;
+            if *own == 0 {
+                memory.clients.remove(&self.client);
+            }
+        }
+        if memory.clients.is_empty() {
+            memory.clients = HashMap::new();
+        }
     }
 }
 
@@ -146,13 +173,26 @@ mod tests {
     #[test]
     fn calls_share_a_budget_and_one_always_has_space() {
         let gate = Gate::new(GateLimits { concurrency: 1, bytes: 10_000 });
-        let first = gate.reserve(50_000).unwrap();
+        let first = gate.reserve("a", 50_000).unwrap();
         assert_eq!(gate.bytes(), 50_000 + CALL_OVERHEAD);
-        assert!(gate.reserve(0).is_none());
+        assert!(gate.reserve("b", 0).is_none());
         drop(first);
-        let short: Vec<Reservation> = std::iter::from_fn(|| gate.reserve(0)).collect();
-        assert_eq!(short.len(), 10_000 / CALL_OVERHEAD, "short ones are counted, too");
+        let short: Vec<Reservation> = (0..100).map_while(|n| gate.reserve(&n.to_string(), 0)).collect();
+        assert_eq!(short.len(), 10_000 / CALL_OVERHEAD - 1, "short ones are counted, too");
         drop(short);
         assert_eq!(gate.bytes(), 0);
+    }
+
+    /// One client took the memory of all calls.
+    #[test]
+    fn a_client_leaves_as_much_memory_as_it_takes() {
+        let gate = Gate::new(GateLimits { concurrency: 1, bytes: 20 * CALL_OVERHEAD });
+        let of = |client: &str| -> Vec<_> { std::iter::from_fn(|| gate.reserve(client, 0)).collect() };
+        let (first, second) = (of("a"), of("b"));
+        assert_eq!((first.len(), second.len()), (10, 5));
+        drop(first);
+        assert_eq!(of("a").len(), 7);
+        drop(second);
+        assert_eq!((gate.bytes(), gate.0.memory.lock().clients.len()), (0, 0));
     }
 }

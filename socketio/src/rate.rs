@@ -26,3 +26,17 @@ impl OncePerSecond {
         Some(std::mem::take(held_back))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Case 3.5: one line a second, which names the number of those that were not written.
+    #[test]
+    fn one_passes_in_a_second() {
+        let (warnings, start) = (OncePerSecond::new(), Instant::now());
+        let passed = |ms| warnings.pass(start + Duration::from_millis(ms));
+        assert_eq!([0, 1, 500, 999].map(passed), [Some(0), None, None, None]);
+        assert_eq!([1_000, 1_999, 2_000, 9_000].map(passed), [Some(3), None, Some(1), Some(0)]);
+    }
+}

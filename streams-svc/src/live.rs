@@ -12,11 +12,16 @@ use std::{
 
 use actix_web::{
     HttpResponse,
-    body::{BodySize, BoxBody, MessageBody},
+    body::{BodySize, MessageBody},
     http::header::{self, HeaderName, HeaderValue},
 };
 use bytes::Bytes;
-use edge::{limits::Slot, response::ResponseBody, service::Service, stream::StreamSchedule};
+use edge::{
+    limits::Slot,
+    response::{Endable, ResponseBody},
+    service::Service,
+    stream::StreamSchedule,
+};
 use rand::RngExt as _;
 use serde::Serialize;
 use shared::{
@@ -81,7 +86,7 @@ pub(crate) fn answer(
     if !info.content_type.is_text() {
         answer.insert_header((SSE_ENCODING, "base64"));
     }
-    answer.finish().set_body(BoxBody::new(live).into())
+    answer.finish().set_body(ResponseBody::endable(Box::new(live)))
 }
 
 /// The body of the answer.
@@ -185,8 +190,10 @@ impl Live {
         self.next = last.id;
         self.has_ended = is_end;
         let control = format!("\n{}", self.control(is_end));
+        let long = messages.iter().filter(|message| message.len() > PIECE).cloned().collect();
         let data = event_data::fields(&self.content_type, messages);
-        self.rest = Some(Box::new(iter::once("event: data\n".into()).chain(data).chain(iter::once(control.into()))));
+        let pieces = Box::new(iter::once("event: data\n".into()).chain(data).chain(iter::once(control.into())));
+        self.rest = Some(self.slot.sending(long, pieces));
         self.next_piece()
     }
 
@@ -264,6 +271,12 @@ impl Tail {
             }
         };
         from_end < length
+    }
+}
+
+impl Endable for Live {
+    fn is_ended(&self, cx: &Context<'_>) -> bool {
+        self.slot.poll_end(cx).is_ready()
     }
 }
 

@@ -260,6 +260,7 @@ async fn long_poll(
 fn ended(end: End) -> ApiError {
     match end {
         End::Revoked => ApiError::BadToken("the token has been revoked".to_owned()),
+        End::Behind => ApiError::unavailable("overloaded", "this client is too far behind; retry later"),
         End::Disconnected => ApiError::forbidden("disconnected", "a backend has disconnected this client"),
     }
 }

@@ -34,8 +34,8 @@ impl Application {
 
     /// Calls the application with an event, and acks what it answers. Returns when the event is answered.
     pub(crate) async fn answer(&self, socket: &Socket, access: &Access, event: &Event, ack: &Ack) {
-        let asking = match self.begin(event) {
-            Ok(asking) => asking.for_client(&access.identity()),
+        let asking = match self.begin(access, event) {
+            Ok(asking) => asking,
             Err(refusal) => return reply::refuse(ack, refusal),
         };
         let args = match request::args(event.payload(), self.service.edge.settings.max_body) {
@@ -67,8 +67,8 @@ impl Application {
         let _ = running.await;
     }
 
-    fn begin(&self, event: &Event) -> Result<Asking, Refusal> {
-        let asking = self.service.edge.calls.begin(CallKind::Event, event.payload().len());
+    fn begin(&self, access: &Access, event: &Event) -> Result<Asking, Refusal> {
+        let asking = self.service.edge.calls.begin(CallKind::Event, &access.identity(), event.payload().len());
         Ok(asking.ok_or_else(|| no_backend(self.rooms))??)
     }
 

@@ -18,6 +18,21 @@ async fn a_large_auth_is_refused() {
     }
 }
 
+/// Case 5.4: what is accepted of it is not kept for as long as the connection lasts.
+#[actix_web::test]
+async fn auth_is_freed_after_admission() {
+    let mut io = None;
+    let site = Site::start_with(&chat_svc::DEFAULTS, &[], |service| {
+        let chat = Chat::new(service).unwrap();
+        io = Some(chat.io().clone());
+        let polls = chat.clone();
+        (move |_: &Service| polls.routes(), move |config: &mut actix_web::web::ServiceConfig| chat.application(config))
+    });
+    let client = Client::with_auth(&site, &json!({ "x": "x".repeat(16_000) })).await.unwrap();
+    let socket = io.unwrap().of("/").socket(&client.sid).unwrap();
+    assert_eq!(socket.auth::<serde_json::Value>().unwrap(), json!({}));
+}
+
 /// The same for what a connection keeps of its first request.
 #[actix_web::test]
 async fn a_large_first_request_is_refused() {

@@ -39,6 +39,8 @@ impl Close {
 
     /// A backend has disconnected the client.
     pub(super) const DISCONNECTED: Self = Self::new(4403, "disconnected: a backend has ended this connection");
+    /// It did not read messages that the log has dropped, and there is no memory for them.
+    pub(super) const BEHIND: Self = Self::new(1013, "too far behind: reconnect");
     /// The token was revoked.
     pub(super) const REVOKED: Self = Self::new(4401, "bad_token: the token has been revoked");
 
@@ -62,6 +64,7 @@ impl Close {
         match end {
             End::Disconnected => Self::DISCONNECTED,
             End::Revoked => Self::REVOKED,
+            End::Behind => Self::BEHIND,
         }
     }
 
@@ -70,6 +73,7 @@ impl Close {
         match self.code {
             _ if *self == Self::NO_PONG => Some(EndReason::Timeout),
             _ if *self == Self::EXPIRED => Some(EndReason::Expired),
+            _ if *self == Self::BEHIND => None,
             1002 | 1003 | 1007..=1009 | 1013 => Some(EndReason::Refused),
             1012 => Some(EndReason::Shutdown),
             _ => None,

@@ -303,8 +303,9 @@ impl Socket {
         let figures = self.slot.figures();
         figures.deliveries.inc_by(u64::try_from(batch.messages.len()).unwrap_or(u64::MAX));
         figures.gaps.inc_by(batch.gap.is_some().into());
+        let long = batch.messages.iter().filter(|message| message.is_long()).cloned().collect();
         let (first, rest) = TextFrames { publisher: self.access.publisher() }.begin(batch);
-        self.rest = rest;
+        self.rest = rest.map(|rest| self.slot.sending(long, rest));
         first
     }
 

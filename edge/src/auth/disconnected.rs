@@ -131,6 +131,12 @@ impl Table {
 pub struct TooManyUsers;
 
 impl DisconnectedUsers {
+    /// The memory of all such users in bytes.
+    #[must_use]
+    pub(crate) fn bytes(&self) -> usize {
+        self.table.read().bytes
+    }
+
     /// Refuses connections of `user`, unless a newer decision about the user is known. Returns whether the decision applies.
     ///
     /// # Errors

@@ -103,6 +103,12 @@ impl Revocations {
         }
     }
 
+    /// The memory of all revocations in bytes.
+    #[must_use]
+    pub(crate) fn bytes(&self) -> usize {
+        self.table.read().bytes
+    }
+
     /// Adds a revocation. Of two for the same tokens, the later times apply.
     ///
     /// # Errors

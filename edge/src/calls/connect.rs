@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use outgoing::PostError;
 
 use super::{Calls, identified::ConnectAnswer, recent::Credential};
-use crate::{Access, ApiError, Edge, metrics::Transport, settings::CallKind};
+use crate::{Access, ApiError, Edge, auth::Identity, metrics::Transport, settings::CallKind};
 
 /// A connection that a client opens, as far as its request shows.
 #[derive(Clone, Copy, Debug)]
@@ -95,14 +95,15 @@ impl ConnectCall {
             return Err(fault);
         }
         let deadline = Instant::now() + edge.calls.settings().timeout;
-        let ask = async || ask(&edge.calls, &facts, deadline).await;
+        let client = access.identity();
+        let ask = async || ask(&edge.calls, &facts, &client, deadline).await;
         if polls {
             let (recent, credential) = (&edge.calls.0.connects, facts.credential()?);
             let late = || edge.calls.failed(CallKind::Connect, &PostError::Deadline.into());
-            let answer = recent.get((credential, &access.identity()), deadline, ask).await.ok_or_else(late)??;
-            let client = admitted(&edge, &access, &answer)?;
-            if client.require_current(SystemTime::now()).is_ok() {
-                return Ok(client);
+            let answer = recent.get((credential, &client), deadline, ask).await.ok_or_else(late)??;
+            let admitted = admitted(&edge, &access, &answer)?;
+            if admitted.require_current(SystemTime::now()).is_ok() {
+                return Ok(admitted);
             }
             // It was right when it was given.
             recent.forget(credential, &answer);
@@ -124,8 +125,8 @@ fn admitted(edge: &Edge, access: &Access, answer: &ConnectAnswer) -> Result<Acce
     }
 }
 
-async fn ask(calls: &Calls, facts: &Facts, deadline: Instant) -> Result<ConnectAnswer, ApiError> {
-    let asking = calls.begin(CallKind::Connect, facts.size());
+async fn ask(calls: &Calls, facts: &Facts, client: &Identity, deadline: Instant) -> Result<ConnectAnswer, ApiError> {
+    let asking = calls.begin(CallKind::Connect, client, facts.size());
     let asking = asking.ok_or_else(|| ApiError::internal("no call is configured"))??.by(deadline);
     let request = Request { id: asking.id(), kind: asking.kind(), facts };
     let request = serde_json::to_vec(&request).map_err(ApiError::internal)?;

@@ -91,7 +91,7 @@ impl PermissionCall {
         if !edge.calls.asks(kind) || access.is_backend() {
             return None;
         }
-        let asking = edge.calls.begin(kind, bytes)?;
+        let asking = edge.calls.begin(kind, &access.identity(), bytes)?;
         let (user, data) = (access.user(), access.data().map(ToOwned::to_owned));
         Some(Self { edge: edge.clone(), asking, user, address: access.address(), data })
     }

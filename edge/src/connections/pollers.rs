@@ -1,7 +1,7 @@
 //! Clients of long polls: their polls are one connection, by credential, address and channels.
 //!
 //! It lasts while a poll waits, and otherwise until the last poll began its `wait` and [`GRACE`] ago. What clients that come no more leave
-//! behind is bounded in bytes: beyond, a connection ends with its poll.
+//! behind is bounded in bytes: beyond, a connection ends with its poll. So it does if its client would have more than it leaves free for others.
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,7 @@ use shared::pure::ChannelName;
 use tokio::sync::Notify;
 
 use super::{ChannelSet, Client, Connection, ConnectionId, Connections, End, EndReason};
-use crate::metrics::Transport;
+use crate::{address, metrics::Transport};
 
 /// How long a client has for its next poll, in addition to the `wait` of the last one.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
@@ -37,11 +37,53 @@ pub(super) struct Pollers {
     hasher: RandomState,
     parts: [Mutex<HashMap<Key, Poller>>; PARTS],
     idle_bytes: AtomicUsize,
+    /// Those of each client, in as many parts.
+    idle_of: [Mutex<HashMap<u64, usize>>; PARTS],
 }
 
 impl Pollers {
     pub(super) fn idle_bytes(&self) -> usize {
         self.idle_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Counts what `client` leaves behind. Returns whether there is room for it.
+    fn leave(&self, client: u64, bytes: usize) -> bool {
+        let mut clients = self.idle_of(client).lock();
+        let own = clients.get(&client).copied().unwrap_or_default() + bytes;
+        // Added first and subtracted if it was too much: two threads cannot both get the last bytes.
+        let all = self.idle_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let has_room = own <= MAX_IDLE_BYTES.saturating_sub(all);
+        if has_room {
+            clients.insert(client, own);
+        } else {
+            self.idle_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        has_room
+    }
+
+    /// `client` is back, or gone.
+    fn take(&self, client: u64, bytes: usize) {
+        let mut clients = self.idle_of(client).lock();
+        self.idle_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(own) = clients.get_mut(&client) {
+            *own -= bytes;
+            if *own == 0 {
+                clients.remove(&client);
+            }
+        }
+    }
+
+    fn idle_of(&self, client: u64) -> &Mutex<HashMap<u64, usize>> {
+        &self.idle_of[usize::try_from(client % PARTS as u64).unwrap_or_default()]
+    }
+
+    /// Whom the limits of connections like this count for: a user, a token, or an address.
+    fn client(&self, connection: &Connection) -> u64 {
+        match (connection.user(), &connection.owner) {
+            (Some(user), _) => self.hasher.hash_one(user),
+            (None, Some(owner)) => self.hasher.hash_one(owner.fingerprint),
+            (None, None) => self.hasher.hash_one(address::counted(connection.address)),
+        }
     }
 
     fn part(&self, key: &Key) -> &Mutex<HashMap<Key, Poller>> {
@@ -145,12 +187,10 @@ impl Drop for Polling {
         }
         let bytes = poller.footprint();
         let is_over = poller.until <= Instant::now() || self.connection.end().is_some();
-        if is_over || pollers.idle_bytes() + bytes > MAX_IDLE_BYTES {
+        if is_over || !pollers.leave(pollers.client(&self.connection), bytes) {
             part.remove(&self.key);
             drop(part);
             self.connections.remove(&self.connection);
-        } else {
-            pollers.idle_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
     }
 }
@@ -167,7 +207,7 @@ pub(super) fn poll(connections: &Connections, client: Client, channels: &[Channe
         && known.connection.end().is_none()
     {
         if known.polls == 0 {
-            pollers.idle_bytes.fetch_sub(known.footprint(), Ordering::Relaxed);
+            pollers.take(pollers.client(&known.connection), known.footprint());
         }
         known.polls += 1;
         known.until = known.until.max(until);
@@ -190,7 +230,8 @@ pub(super) fn poll(connections: &Connections, client: Client, channels: &[Channe
 /// Updates the counts for a poller that was removed from the table.
 fn discard(connections: &Connections, poller: &Poller) {
     if poller.polls == 0 {
-        connections.0.pollers.idle_bytes.fetch_sub(poller.footprint(), Ordering::Relaxed);
+        let pollers = &connections.0.pollers;
+        pollers.take(pollers.client(&poller.connection), poller.footprint());
     }
     connections.remove(&poller.connection);
 }

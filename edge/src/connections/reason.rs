@@ -7,6 +7,8 @@ pub enum End {
     Disconnected,
     /// Its token has been revoked.
     Revoked,
+    /// It does not read messages that only it has any more, and these take too much memory.
+    Behind,
 }
 
 impl End {
@@ -16,6 +18,7 @@ impl End {
         match self {
             Self::Disconnected => "disconnected",
             Self::Revoked => "revoked",
+            Self::Behind => "behind",
         }
     }
 }

@@ -79,7 +79,7 @@ impl Rate {
         self.per_second.get()
     }
 
-    #[cfg(test)]
+    /// The number of identities with a bucket.
     pub(super) fn buckets(&self) -> usize {
         self.limiter.len()
     }

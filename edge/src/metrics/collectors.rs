@@ -32,6 +32,12 @@ pub struct LogFigures {
     pub bytes: usize,
     /// Bytes of encoded forms.
     pub encoded_bytes: usize,
+    /// Bytes of messages that the log has dropped, or never had, and that only readers have.
+    pub unstored_bytes: usize,
+    /// Bytes of lists of channels that patterns select.
+    pub pattern_bytes: usize,
+    /// Bytes of publications that wait to be stored.
+    pub publishing_bytes: usize,
     /// Readers of the log.
     pub readers: usize,
     /// Idempotency keys in use.
@@ -114,6 +120,12 @@ impl<F: Fn() -> LogFigures + Send + Sync + 'static> Collector for Log<F> {
             int(log.bytes),
         )?;
         gauge(&mut encoder, "trident_encoded_bytes", "Bytes of cached encoded messages", int(log.encoded_bytes))?;
+        let help = "Bytes of messages that the log has dropped, or reads from disk, and that only readers have";
+        gauge(&mut encoder, "trident_unstored_message_bytes", help, int(log.unstored_bytes))?;
+        let help = "Bytes of publications that wait for the disk or for Redis";
+        gauge(&mut encoder, "trident_publishing_bytes", help, int(log.publishing_bytes))?;
+        let help = "Bytes of lists of channels with messages for readers of patterns";
+        gauge(&mut encoder, "trident_pattern_bytes", help, int(log.pattern_bytes))?;
         gauge(&mut encoder, "trident_idempotency_keys", "Idempotency keys in use", int(log.keys))?;
         gauge(&mut encoder, "trident_idempotency_bytes", "Bytes of idempotency keys in use", int(log.key_bytes))?;
         gauge(

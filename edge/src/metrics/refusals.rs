@@ -94,6 +94,10 @@ refusals! {
     disconnected
     /// `TRIDENT_API_RATE` was reached.
     api_rate
+    /// A request for `/v1`, while too many are being answered.
+    api_answers
+    /// A client that does not read messages which the log has dropped, while these take too much memory.
+    behind
     /// A channel for which the client has no permission.
     not_allowed
     /// A page of an origin that is not allowed, or a cookie from one (Socket.IO, WebSocket, publishing).

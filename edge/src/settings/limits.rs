@@ -31,4 +31,23 @@ impl Settings {
             size(self.streams.bytes),
         )
     }
+
+    /// Bytes of memory for long answers to polls that their clients have not read.
+    #[must_use]
+    pub fn unread_total(&self) -> Option<usize> {
+        self.outbox_total.map(|total| total / 4)
+    }
+
+    /// Bytes of memory for messages that the log has dropped, and that clients are being sent: a part of [`encoded_total`](Self::encoded_total).
+    #[must_use]
+    pub fn unstored_total(&self) -> Option<usize> {
+        self.encoded_total.map(|total| total / 2)
+    }
+
+    /// Bytes of memory for answers of the application that are remembered for clients that poll.
+    #[must_use]
+    pub fn remembered_total(&self) -> usize {
+        const MAX: usize = 64 << 20;
+        self.receive_total.map_or(MAX, |total| total.min(MAX))
+    }
 }

@@ -45,7 +45,7 @@ async fn call(caller: &Caller, id: &str, within: Duration) -> Result<String, Cal
 }
 
 async fn call_by(caller: &Caller, id: &str, deadline: Instant, timeout: Duration) -> Result<String, CallError> {
-    let reservation = caller.reserve("event", 2)?;
+    let reservation = caller.reserve("event", "ann", 2)?;
     let call = Call { kind: "event", id, client: None, body: "{}".into(), reservation, deadline, timeout };
     let text = |answer: &Answer| String::from_utf8(answer.body.to_vec()).map_err(|error| error.to_string());
     caller.call(call, text).await
@@ -312,9 +312,9 @@ async fn memory_of_calls_that_wait_is_bounded() {
     let gate = Gate::new(GateLimits { concurrency: 1, bytes: 100_000 });
     let to = "http://127.0.0.1:9/".parse().unwrap();
     let caller = Caller::new(Outgoing::default(), to, Signer::default(), gate, metrics.clone());
-    let first = caller.reserve("event", 90_000).unwrap();
-    assert_eq!(caller.reserve("event", 20_000).unwrap_err(), CallError::Overloaded);
+    let first = caller.reserve("event", "ann", 90_000).unwrap();
+    assert_eq!(caller.reserve("event", "ann", 20_000).unwrap_err(), CallError::Overloaded);
     assert_eq!(metrics.count("event", Outcome::Overloaded), 1);
     drop(first);
-    assert!(caller.reserve("event", 20_000).is_ok());
+    assert!(caller.reserve("event", "ann", 20_000).is_ok());
 }

@@ -99,6 +99,10 @@ pub struct LogStats {
     pub stream_footprint: usize,
     /// Bytes of encoded forms, as limited by [`Limits::forms`].
     pub forms: usize,
+    /// Bytes of messages that the log has dropped, or never had, and that only readers have.
+    pub left: usize,
+    /// Bytes of the lists of channels that readers of patterns have not read yet.
+    pub pattern_bytes: usize,
     /// Subscriptions of readers, one for each channel of each.
     pub subscriptions: usize,
     /// The largest number of stored messages that a reader has not read yet.
@@ -331,6 +335,8 @@ impl Log {
             streams: writer.streams.len(),
             stream_footprint: writer.pool(Kind::Stream).footprint,
             forms: self.forms.used(),
+            left: self.forms.left(),
+            pattern_bytes: Noted::bytes(&writer.watches),
             subscriptions: self.subscriptions.load(Ordering::Relaxed),
             ..LogStats::default()
         }

@@ -24,6 +24,7 @@ mod patterns;
 mod subscriptions;
 mod tag;
 
+pub(in crate::live) use backlog::COLLECTED_BYTES;
 pub use batch::{Batch, Limit};
 pub use latest::{latest, newest};
 use losses::Found;

@@ -3,6 +3,8 @@
 //! The first reader that needs a form encodes it, and all readers share it. It can be encoded again at any time, so it never displaces a
 //! message: when the forms exceed their budget, those of the oldest messages are evicted. Eviction goes by id, since most readers are near
 //! the head of the log; a client that reads old messages does not displace what most readers are about to get.
+//!
+//! Messages that the log has dropped, and that only readers have, take the room of forms.
 
 use std::{
     any::Any,
@@ -112,6 +114,8 @@ impl Drop for Forms {
 /// The messages that have forms, and the bytes of all forms.
 #[derive(Debug)]
 pub(crate) struct FormCache {
+    /// Bytes of messages that the log has dropped, and that readers have.
+    left: AtomicUsize,
     used: AtomicUsize,
     most: usize,
     /// Milliseconds of the newest message whose forms were evicted.
@@ -124,6 +128,7 @@ impl FormCache {
     /// A cache of `most` bytes; `None` is no limit.
     pub(crate) fn new(most: Option<usize>) -> Self {
         Self {
+            left: AtomicUsize::new(0),
             used: AtomicUsize::new(0),
             most: most.unwrap_or(usize::MAX),
             evicted_ms: AtomicU64::new(0),
@@ -136,6 +141,26 @@ impl FormCache {
         self.used.load(Relaxed)
     }
 
+    /// Bytes of messages that the log has dropped, and that readers have.
+    pub(crate) fn left(&self) -> usize {
+        self.left.load(Relaxed)
+    }
+
+    /// Bytes that are not free for forms: messages that the log has dropped take at most half.
+    fn taken(&self) -> usize {
+        self.used().saturating_add(self.left().min(self.most / 2))
+    }
+
+    /// The log has dropped a message of this many bytes.
+    pub(crate) fn count_left(&self, bytes: usize) {
+        self.left.fetch_add(bytes, Relaxed);
+    }
+
+    /// The last reader of such messages has them no more.
+    pub(crate) fn count_left_out(&self, bytes: usize) {
+        self.left.fetch_sub(bytes, Relaxed);
+    }
+
     /// Whether `bytes` for a form of message `id` may be cached.
     ///
     /// An eighth beyond the budget is reserved for messages newer than the evicted ones: a full cache has no space just below its budget,
@@ -143,7 +168,7 @@ impl FormCache {
     pub(crate) fn has_room(&self, id: Cursor, bytes: usize) -> bool {
         let is_new = id.ms > self.evicted_ms.load(Relaxed);
         let most = if is_new { self.most.saturating_add(self.most / 8) } else { self.most };
-        self.used().saturating_add(bytes) <= most
+        self.taken().saturating_add(bytes) <= most
     }
 
     /// Records that message `id` on `channel` has forms.
@@ -166,7 +191,7 @@ impl FormCache {
 
     /// The oldest message with forms, if the budget is exceeded: the caller drops its forms.
     pub(crate) fn evict(&self) -> Option<(Cursor, ChannelName)> {
-        if self.used() <= self.most {
+        if self.taken() <= self.most {
             return None;
         }
         let oldest = self.places.lock().pop_first()?;

@@ -1,6 +1,12 @@
 //! A message before it has an id ([`Draft`]) and after ([`Message`]).
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -78,8 +84,24 @@ pub struct Message {
     published: u64,
     /// Empty until a reader needs a form, and again after eviction.
     forms: ArcSwapOption<Forms>,
-    /// The cache that counts the forms, if the message is in a log.
+    place: Place,
+}
+
+/// Where a message is counted.
+#[derive(Default)]
+struct Place {
+    /// The cache that counts the forms, if the message is or was in a log.
     cache: Option<Arc<FormCache>>,
+    /// The memory of the message once the log has dropped it: only readers have it then. 0 before.
+    left: AtomicUsize,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(cache) = &self.cache {
+            cache.count_left_out(*self.left.get_mut());
+        }
+    }
 }
 
 impl Message {
@@ -93,7 +115,7 @@ impl Message {
     /// `draft` with the id `id`.
     #[must_use]
     pub fn new(id: Cursor, draft: Draft) -> Self {
-        Self { id, draft, published: id.ms, forms: ArcSwapOption::const_empty(), cache: None }
+        Self { id, draft, published: id.ms, forms: ArcSwapOption::const_empty(), place: Place::default() }
     }
 
     /// The time of publication: milliseconds since the Unix epoch, by the clock that issued its id.
@@ -132,13 +154,13 @@ impl Message {
         if let Some(forms) = self.forms.load_full() {
             return forms;
         }
-        let new = Arc::new(Forms::new(self.cache.clone()));
+        let new = Arc::new(Forms::new(self.place.cache.clone()));
         let before = self.forms.compare_and_swap(&None::<Arc<Forms>>, Some(new.clone()));
         match &*before {
             // Another reader was faster.
             Some(forms) => forms.clone(),
             None => {
-                if let Some(cache) = &self.cache {
+                if let Some(cache) = self.place.cache.as_ref().filter(|_| !self.has_left()) {
                     cache.enter(self.id, &self.draft.channel);
                 }
                 new
@@ -210,7 +232,7 @@ impl Message {
     /// Whether `bytes` more may be cached with the message.
     #[must_use]
     pub fn has_room(&self, bytes: usize) -> bool {
-        self.cache.as_ref().is_none_or(|cache| cache.has_room(self.id, bytes))
+        self.place.cache.as_ref().is_none_or(|cache| cache.has_room(self.id, bytes))
     }
 
     /// Counts `bytes` more that are cached with the message's forms.
@@ -245,7 +267,7 @@ impl Message {
 
     /// Adds it to a log: from now on its forms count in `cache`, and its age is measured from `published`.
     pub(crate) fn enter(&mut self, cache: &Arc<FormCache>, published: u64) {
-        self.cache = Some(cache.clone());
+        self.place.cache = Some(cache.clone());
         self.published = published;
     }
 
@@ -254,13 +276,29 @@ impl Message {
         self.forms.store(None);
     }
 
-    /// As [`drop_forms`](Self::drop_forms), for a message that is removed from its log.
+    /// As [`drop_forms`](Self::drop_forms), for a message that is removed from its log. From now on it counts as one that only readers have.
     pub(crate) fn leave(&self) {
-        if self.forms.swap(None).is_some()
-            && let Some(cache) = &self.cache
-        {
+        let had_forms = self.forms.swap(None).is_some();
+        let Some(cache) = &self.place.cache else { return };
+        if had_forms {
             cache.leave(self.id, &self.draft.channel);
         }
+        let bytes = self.footprint();
+        if self.place.left.compare_exchange(0, bytes, Relaxed, Relaxed).is_ok() {
+            cache.count_left(bytes);
+        }
+    }
+
+    /// It was read from elsewhere for one reader, and is not in the log of `cache`.
+    pub(crate) fn stay_out(&mut self, cache: &Arc<FormCache>) {
+        self.place.cache = Some(cache.clone());
+        self.leave();
+    }
+
+    /// Whether its log does not have it any more.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.place.left.load(Relaxed) > 0
     }
 }
 
@@ -294,92 +332,4 @@ impl fmt::Debug for Message {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_is_a_line() {
-        let payload = Payload::from_json(b"{\"b\": 1.50, \"a\": \"x\\ny\"}").unwrap();
-        let draft = Draft::new("news".parse().unwrap(), payload).event("a \"b\"".parse().unwrap());
-        let message = Message::new(Cursor::new(1_763_800_000_000, 2), draft);
-        assert_eq!(
-            message.line(Publisher::Shown),
-            "{\"id\":\"1763800000000-2\",\"channel\":\"news\",\"event\":\"a \\\"b\\\"\",\
-             \"data\":{\"b\":1.50,\"a\":\"x\\ny\"},\"time\":1763800000000}\n"
-        );
-    }
-
-    /// The two forms of a message with a user are cached separately, and in either order.
-    #[test]
-    fn a_line_names_the_user_only_where_it_is_shown() {
-        let line = |end: &str| {
-            format!("{{\"id\":\"1-0\",\"channel\":\"news\",\"event\":\"message\",\"data\":\"x\",\"time\":1{end}}}\n")
-        };
-        let (shown, hidden) = (line(",\"from\":\"Mei\",\"user\":\"m\\\"1\""), line(",\"from\":\"Mei\""));
-        for first in [Publisher::Shown, Publisher::Hidden] {
-            let draft = message().draft.by(Some("m\"1".into()));
-            let message = Message::new(Cursor::new(1, 0), Draft { from: Some("Mei".into()), ..draft });
-            message.line(first);
-            assert_eq!(
-                (message.line(Publisher::Shown), message.line(Publisher::Hidden)),
-                (shown.clone().into(), hidden.clone().into())
-            );
-        }
-        let cache = Arc::new(FormCache::new(None));
-        let mut message = message();
-        message.enter(&cache, 1);
-        message.line(Publisher::Hidden);
-        let used = cache.used();
-        message.line(Publisher::Shown);
-        assert_eq!(cache.used(), used, "without a user there is only one form");
-    }
-
-    fn message() -> Message {
-        Message::new(Cursor::new(1, 0), Draft::new("news".parse().unwrap(), Payload::from_text("x")))
-    }
-
-    #[test]
-    fn a_form_is_encoded_once_and_counted_while_it_is_kept() {
-        let cache = Arc::new(FormCache::new(Some(10_000)));
-        let mut message = message();
-        message.enter(&cache, 1);
-        assert_eq!(cache.used(), 0);
-        let made = message.wire(Wire::Sse, |_| Bytes::from(vec![b'x'; 100]));
-        let bare = cache.used() - 100;
-        assert_eq!(message.wire(Wire::Sse, |_| unreachable!()), made);
-        assert_eq!(message.packet(50, |_| 7_u32, |packet| *packet), Some(7));
-        assert_eq!(message.packet(50, |_| -> u32 { unreachable!() }, |packet| *packet), Some(7));
-        assert_eq!(message.packet(50, |_| 1_u64, |packet| *packet), None, "another type was there first");
-        message.count(5);
-        assert_eq!(cache.used(), bare + 155);
-        message.drop_forms();
-        assert_eq!(cache.used(), 0);
-        assert_eq!(message.wire(Wire::Sse, |_| Bytes::from_static(b"again")), "again");
-        assert_eq!(cache.used(), bare + 5);
-        drop(message);
-        assert_eq!(cache.used(), 0);
-    }
-
-    #[test]
-    fn without_room_a_form_is_encoded_for_each_reader() {
-        let cache = Arc::new(FormCache::new(Some(800)));
-        let mut message = message();
-        message.enter(&cache, 1);
-        let large = || Bytes::from(vec![b'x'; 1000]);
-        assert_eq!(message.wire(Wire::Sse, |_| large()).len(), 1000);
-        assert_eq!(message.packet(1000, |_| (), |()| ()), None);
-        assert_eq!(cache.used(), 0);
-        assert_eq!(message.wire(Wire::Sse, |_| Bytes::from_static(b"small")), "small", "it was not kept");
-        assert!(cache.used() > 0, "and a small one is");
-    }
-
-    /// The parts of [`Message::OVERHEAD`], so that a field added later is included.
-    #[test]
-    fn the_overhead_covers_the_allocated_memory() {
-        let counts = 2 * size_of::<usize>();
-        // The message with its reference counts, its slot in a history with up to four times the needed space, the counts of the texts of
-        // channel and name, and the allocator's overhead for each of six allocations.
-        let least = counts + size_of::<Message>() + 4 * size_of::<Arc<Message>>() + 2 * counts + 6 * 8;
-        assert!(Message::OVERHEAD >= least, "{} < {least}", Message::OVERHEAD);
-    }
-}
+mod tests;

@@ -1,8 +1,10 @@
 //! Handlers as they are put on and taken off, and arguments that do not fit them.
 
+use std::time::Instant;
+
 use socketio::{SocketIo, TryArgs};
 
-use crate::{join, list, start, support::eventually};
+use crate::{join, list, logged, start, support::eventually};
 
 /// Case 3.5: a client that asked for an ack learns immediately that its arguments have the wrong type.
 #[test]
@@ -45,6 +47,29 @@ fn arguments_of_the_wrong_type_are_rejected_by_the_ack() {
     client.send(r#"428["add",2,2]"#);
     assert_eq!(client.text(), "438[4]");
     assert_eq!(io.stats().bad_arguments, 4);
+}
+
+/// Case 3.5: clients choose how often that happens, and not how often it is logged: at most once a second, with the number of those before.
+#[test]
+fn arguments_of_the_wrong_type_are_logged_at_most_once_a_second() {
+    logged::collect();
+    let (server, io) = start(SocketIo::builder());
+    io.of("/").on("misfit", async |_, n: i32, ack| ack.send(&n).unwrap());
+    let (mut client, _) = join(&server, "40");
+    let began = Instant::now();
+    let mut sent = 0;
+    // Another test may have taken the first second.
+    while sent == 0 || logged::count("misfit") == 0 {
+        assert!(began.elapsed().as_secs() < 10, "no line");
+        for _ in 0..50 {
+            client.send(r#"420["misfit","x"]"#);
+            assert!(client.text().contains("bad_arguments"));
+        }
+        sent += 50;
+    }
+    let most = began.elapsed().as_secs() + 1;
+    assert!(logged::count("misfit") as u64 <= most, "{} lines", logged::count("misfit"));
+    assert_eq!(io.stats().bad_arguments, sent);
 }
 
 /// Case 11.9: `once`, `off` of one handler, `prependAny`, and the lists of listeners.

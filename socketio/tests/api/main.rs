@@ -10,6 +10,7 @@ mod events;
 mod handshake;
 mod hooks;
 mod listeners;
+mod logged;
 mod node;
 mod panics;
 mod pending;

@@ -1,6 +1,7 @@
 //! Readers that wait, and how their streams end.
 
 use edge::{
+    connections::End,
     metrics::Transport,
     testing::{Events, sse::Event, until},
 };
@@ -143,4 +144,20 @@ async fn a_text_that_is_appended_in_pieces_is_whole_in_an_event_stream() {
     assert_eq!(next(&mut events).await, Some(("data".into(), "\u{fffd}".into())), "nothing follows");
     let (_, control) = next(&mut events).await.unwrap();
     assert!(control.contains("streamClosed"), "{control}");
+}
+
+/// A revoked token kept the stream of a client that did not read open for half a minute.
+#[actix_web::test]
+async fn a_stalled_stream_is_ended_from_outside() {
+    let site = site(&[]);
+    create(&site, "s", TEXT, "").await;
+    // More than the kernel takes.
+    for _ in 0..40 {
+        assert_eq!(post(&site, "s").body(TEXT, vec![b'x'; 1 << 20]).await.status, 204);
+    }
+    let registry = site.service.edge.limits.registry().clone();
+    let _stalled = site.get("/streams/s?offset=-1&live=sse").open().await;
+    until("it is registered", || registry.count() == 1).await;
+    assert_eq!(registry.end_all(End::Revoked, |_| true).await, 1);
+    until("its connection has ended", || site.service.edge.limits.connections() == 0).await;
 }

@@ -24,6 +24,7 @@ use self::{
     archive::DiskArchive,
     catalog::Catalog,
     disk::Directory,
+    publishing::ROOM_KIB,
     queue::Queue,
     state::{DiskState, Problem},
     states::States,
@@ -222,6 +223,10 @@ impl Bus for FileBus {
 
     fn keys(&self) -> KeyStats {
         self.answers.lock().keys().stats()
+    }
+
+    fn publishing_bytes(&self) -> usize {
+        (ROOM_KIB - self.room.available_permits().min(ROOM_KIB)) * 1024
     }
 
     fn degraded(&self) -> Vec<Degradation> {

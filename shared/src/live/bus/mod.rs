@@ -304,6 +304,11 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
         KeyStats::default()
     }
 
+    /// Bytes of publications that wait to be stored.
+    fn publishing_bytes(&self) -> usize {
+        0
+    }
+
     /// Problems of the bus while messages are still published and received.
     fn degraded(&self) -> Vec<Degradation> {
         Vec::new()

@@ -269,6 +269,10 @@ impl Bus for RedisBus {
         self.log.stream_info(channel, renews, self.shared.now()).map_err(BusError::Stream)
     }
 
+    fn publishing_bytes(&self) -> usize {
+        (ROOM_KIB - self.room.available_permits().min(ROOM_KIB)) * 1024
+    }
+
     fn degraded(&self) -> Vec<Degradation> {
         health::degraded(&self.shared)
     }

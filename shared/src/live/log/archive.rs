@@ -14,7 +14,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::Waiter;
+use super::{Log, Waiter};
 use crate::pure::{ChannelName, Cursor, Message};
 
 /// Where a log's older messages are. It has everything that the memory dropped, except for what retention removed.
@@ -117,5 +117,18 @@ impl Awaited {
     /// The piece, once it has been read.
     pub(in crate::live) fn take(&self) -> Option<Piece> {
         self.0.piece.lock().take()
+    }
+}
+
+impl Log {
+    /// Bytes of messages that the log has dropped, or never had, and that only readers have.
+    #[must_use]
+    pub fn left_bytes(&self) -> usize {
+        self.forms.left()
+    }
+
+    /// Counts messages that were read from elsewhere for one reader.
+    pub(in crate::live) fn count_read(&self, messages: &mut [Arc<Message>]) {
+        messages.iter_mut().filter_map(Arc::get_mut).for_each(|message| message.stay_out(&self.forms));
     }
 }

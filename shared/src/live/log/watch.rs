@@ -8,14 +8,20 @@
 use std::{
     collections::HashMap,
     fmt, mem,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::Waker,
 };
 
 use parking_lot::Mutex;
 
 use super::{Channel, Log, Waiter};
-use crate::pure::{ChannelName, Cursor, Loss, Message};
+use crate::{
+    live::reader::COLLECTED_BYTES,
+    pure::{ChannelName, Cursor, Loss, Message},
+};
 
 /// Returns the messages of all channels with a prefix, in the order of their ids. Created by [`Log::watch`].
 pub struct Watch {
@@ -26,12 +32,17 @@ pub struct Watch {
 /// Maximum number of channels that are noted for one pattern until its reader reads.
 const MAX_NOTED: usize = 2_048;
 
+/// The memory of a noted channel in bytes, in a table that is filled to 7/16.
+const NOTED_BYTES: usize = (size_of::<(ChannelName, Arc<Channel>)>() + 1) * 16 / 7;
+
 /// The channels with messages that have not been read: at most one entry for a channel.
 pub(in crate::live) struct Noted {
     is_wanted: Box<dyn Fn(&ChannelName) -> bool + Send + Sync>,
     channels: Mutex<HashMap<ChannelName, Arc<Channel>>>,
     /// The number of channels beyond which no more are noted. A reader that finds as many looks at the log itself.
     most: usize,
+    /// The number of channels that its reader has collected from what was noted, and from the log.
+    collected: AtomicUsize,
     waiter: Arc<Waiter>,
 }
 
@@ -61,6 +72,19 @@ impl Noted {
     /// Those that wait for messages of channels that do not exist yet.
     pub(super) fn wakers(watches: &Watches) -> Vec<Waker> {
         watches.iter().filter_map(|watch| watch.upgrade()?.waiter.waker.take()).collect()
+    }
+
+    /// Its reader has collected this many channels.
+    pub(in crate::live) fn set_collected(&self, channels: usize) {
+        self.collected.store(channels, Relaxed);
+    }
+
+    /// The memory of what is noted and collected.
+    pub(super) fn bytes(watches: &Watches) -> usize {
+        let bytes = |noted: Arc<Self>| {
+            noted.channels.lock().len() * NOTED_BYTES + noted.collected.load(Relaxed) * COLLECTED_BYTES
+        };
+        watches.iter().filter_map(Weak::upgrade).map(bytes).sum()
     }
 
     /// How many channels are noted.
@@ -95,7 +119,7 @@ impl Log {
         let matching = writer.channels.iter().filter(|(name, _)| is_wanted(name));
         let channels = matching.map(|(name, channel)| (name.clone(), channel.clone())).collect();
         let (channels, waiter) = (Mutex::new(channels), Arc::default());
-        let noted = Arc::new(Noted { is_wanted, channels, most: usize::MAX, waiter });
+        let noted = Arc::new(Noted { is_wanted, channels, most: usize::MAX, collected: AtomicUsize::new(0), waiter });
         writer.watches.push(Arc::downgrade(&noted));
         noted
     }
@@ -113,7 +137,7 @@ impl Log {
         waiter: &Arc<Waiter>,
     ) -> Arc<Noted> {
         let (channels, waiter) = (Mutex::default(), waiter.clone());
-        let noted = Arc::new(Noted { is_wanted, channels, most: MAX_NOTED, waiter });
+        let noted = Arc::new(Noted { is_wanted, channels, most: MAX_NOTED, collected: AtomicUsize::new(0), waiter });
         self.writer.lock().watches.push(Arc::downgrade(&noted));
         noted
     }

@@ -1,5 +1,6 @@
 //! The channels of a reader's patterns that have something for it. It reads a few of them at a time: those whose unread messages are the
-//! oldest. So the work of a read does not depend on how many channels match.
+//! oldest. So the work of a read does not depend on how many channels match. Nor does the memory of a reader: of the channels with unread
+//! messages it collects the first few thousand, and looks for the next ones when it has read these.
 //!
 //! ```text
 //! noted by the log, or found by a scan ─▶ Backlog ─▶ the subscriptions of one read ─▶ Backlog, while there is more to read
@@ -20,6 +21,10 @@ use crate::{
 const AT_ONCE: usize = 256;
 /// The number of channels of the log that are visited before other tasks have their turn.
 const VISITED_AT_ONCE: usize = 8_192;
+/// The maximum number of channels with unread messages that are collected.
+const MAX_UNREAD: usize = 4_096;
+/// The memory of one of them in bytes, in a half-filled node.
+pub(in crate::live) const COLLECTED_BYTES: usize = 2 * (size_of::<Cursor>() + size_of::<Arc<Channel>>());
 /// The size up to which channels are collected; twice as many as the log has, if that is more. Beyond, those that the log does not have any
 /// more are removed.
 const MIN_LIMIT: usize = 8_192;
@@ -28,6 +33,10 @@ const MIN_LIMIT: usize = 8_192;
 pub(super) struct Backlog {
     /// By the oldest unread message, which no two channels have in common.
     unread: BTreeMap<Cursor, Arc<Channel>>,
+    /// Channels whose oldest unread message is after this may not be among them.
+    complete_up_to: Cursor,
+    /// The maximum number of them.
+    max_unread: usize,
     /// Channels that have dropped messages after the cursor.
     behind: Vec<Arc<Channel>>,
     /// The patterns whose channels are being looked for, each with the next part of the log.
@@ -45,6 +54,8 @@ impl Default for Backlog {
     fn default() -> Self {
         Self {
             unread: BTreeMap::new(),
+            complete_up_to: Cursor::MAX,
+            max_unread: MAX_UNREAD,
             behind: Vec::new(),
             scans: VecDeque::new(),
             are_scans_required: false,
@@ -76,8 +87,18 @@ impl Backlog {
         };
         if is_behind {
             self.behind.push(channel.clone());
-        } else if let Some(next) = next {
+        } else if let Some(next) = next.filter(|next| *next <= self.complete_up_to) {
             self.unread.insert(next, channel.clone());
+            if self.unread.len() > self.max_unread {
+                self.drop_newest();
+            }
+        }
+    }
+
+    /// Leaves out the channel that is read last. It will be looked for.
+    fn drop_newest(&mut self) {
+        if let Some((newest, _)) = self.unread.pop_last() {
+            self.complete_up_to = newest.before();
         }
     }
 
@@ -89,7 +110,7 @@ impl Backlog {
 
     /// As [`scan`](Self::scan), instead of what was noted and collected for these patterns.
     pub(super) fn scan_again<'a>(&mut self, patterns: impl Iterator<Item = &'a ChannelName>) {
-        (self.unread, self.behind) = (BTreeMap::new(), Vec::new());
+        (self.unread, self.behind, self.complete_up_to) = (BTreeMap::new(), Vec::new(), Cursor::MAX);
         patterns.for_each(|pattern| self.scan(pattern));
         self.are_scans_required = true;
     }
@@ -98,14 +119,33 @@ impl Backlog {
         !self.scans.is_empty()
     }
 
+    /// Whether all channels with unread messages are collected, as far as they are found.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete_up_to == Cursor::MAX
+    }
+
+    /// The number of channels.
+    fn len(&self) -> usize {
+        self.unread.len() + self.behind.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.unread.is_empty() && self.behind.is_empty() && self.scans.is_empty()
+        self.is_complete() && self.unread.is_empty() && self.behind.is_empty() && self.scans.is_empty()
     }
 
     /// Has one read take so few channels.
     #[cfg(test)]
     pub(super) fn take_at_once(&mut self, channels: usize) {
         self.at_once = channels;
+    }
+
+    /// Has so few channels with unread messages collected.
+    #[cfg(test)]
+    pub(super) fn collect_at_most(&mut self, channels: usize) {
+        self.max_unread = channels;
+        while self.unread.len() > channels {
+            self.drop_newest();
+        }
     }
 
     /// Keeps the channels whose names are `wanted`; returns whether some are not.
@@ -123,6 +163,7 @@ impl Backlog {
 
     /// The channels to read next, of which `active` are read already, and up to where they are all that have messages; at most `head`.
     fn take(&mut self, active: usize, head: Cursor) -> (Vec<Arc<Channel>>, Cursor) {
+        let head = head.min(self.complete_up_to);
         let mut channels = std::mem::take(&mut self.behind);
         // At least one, so that the cursor moves.
         let room = self.at_once.saturating_sub(active + channels.len()).max(1);
@@ -144,7 +185,9 @@ impl Reader {
         let Some(matching) = self.matching.as_deref_mut() else { return true };
         let (patterns, backlog) = (&matching.patterns, &mut matching.backlog);
         let mut is_scan = backlog.is_scanning();
-        if !is_scan && backlog.unread.len() + backlog.behind.len() > backlog.limit {
+        // Those that were collected are read, or too many are.
+        let is_read = !backlog.is_complete() && backlog.complete_up_to <= cursor;
+        if !is_scan && (is_read || backlog.len() > backlog.limit) {
             is_scan = true;
             backlog.scan_again(patterns.iter().map(|pattern| &pattern.name));
         }
@@ -153,6 +196,7 @@ impl Reader {
             if visited > VISITED_AT_ONCE {
                 backlog.scans.push_front((pattern, part));
                 self.waiter.waker.wake();
+                self.note_size();
                 return false;
             }
             if let Some(count) = self.log.visit_selected(&pattern, part, |channel| backlog.add(channel, cursor)) {
@@ -162,9 +206,19 @@ impl Reader {
         }
         backlog.are_scans_required = false;
         if is_scan {
-            backlog.limit = MIN_LIMIT.max(2 * (backlog.unread.len() + backlog.behind.len()));
+            backlog.limit = MIN_LIMIT.max(2 * backlog.len());
         }
+        self.note_size();
         true
+    }
+
+    /// Has the log know how many channels are collected.
+    fn note_size(&self) {
+        if let Some(matching) = &self.matching
+            && let Some(first) = matching.patterns.first()
+        {
+            first.noted.set_collected(matching.backlog.len());
+        }
     }
 
     /// It has read everything up to the log's position: what follows will be noted, and scans for what came before find nothing. Returns whether
@@ -218,6 +272,7 @@ impl Reader {
                 is_behind
             }
         });
+        self.note_size();
     }
 
     /// Whether nothing is read from disk.

@@ -159,7 +159,8 @@ impl Reader {
             return Some(piece);
         }
         if let Some(awaited) = self.older.as_ref().and_then(|older| older.awaited.as_ref()) {
-            let piece = awaited.take()?;
+            let mut piece = awaited.take()?;
+            self.log.count_read(&mut piece.messages);
             self.older.as_mut()?.awaited = None;
             return Some(self.with_streams(piece));
         }

@@ -130,7 +130,8 @@ impl Reader {
             }
             !is_it
         });
-        let is_unread = self.matching.as_mut()?.backlog.retain(|name| name != channel);
+        let backlog = &mut self.matching.as_mut()?.backlog;
+        let is_unread = backlog.retain(|name| name != channel) || !backlog.is_complete();
         Some(Matched { from, reported, removal: if is_unread { Some(Cursor::ZERO) } else { removal } })
     }
 

@@ -116,6 +116,7 @@ impl World {
     fn reads_few(&mut self) {
         if let Some(matching) = &mut self.reader.matching {
             matching.backlog.take_at_once(self.at_once);
+            matching.backlog.collect_at_most(self.at_once);
         }
     }
 

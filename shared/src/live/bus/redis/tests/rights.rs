@@ -1,7 +1,10 @@
 //! A Redis that refuses commands: from the start, and while the process serves.
 
 use super::*;
-use crate::{live::degraded::reason, testing::redis::BUS_RIGHTS};
+use crate::{
+    live::degraded::reason,
+    testing::{logged, redis::BUS_RIGHTS},
+};
 
 /// A server with a user of the sufficient rights, after which `changes` are made to them, and the user's URL.
 async fn guarded(changes: &[&str]) -> (Server, String) {
@@ -83,10 +86,12 @@ async fn revoked_permissions_are_reported_until_they_are_restored() {
     }
 }
 
-/// Case 8.7: a process that may not read any more tries again with growing pauses, and not 25 times a second.
+/// Case 8.7: a process that may not read any more tries again with growing pauses, and not 25 times a second. Without the right to trim, or to
+/// ask for the time, it stays connected. Each reason is logged once.
 #[tokio::test]
 async fn tries_after_a_refusal_become_rare() {
     let (server, url) = guarded(&[]).await;
+    logged::collect();
     let bus = connect(&url).await;
     bus.publish(publication("a", 1)).await.unwrap();
     let connections = async || {
@@ -107,8 +112,36 @@ async fn tries_after_a_refusal_become_rare() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(started.elapsed() > Duration::from_millis(350), "{:?}", started.elapsed());
+    let lines = logged::take();
+    let refused = lines.iter().filter(|line| line.contains("xread")).count();
+    assert_eq!(refused, 1, "{lines:?}");
     change(&server, &["+xread"]).await;
     ready(&bus).await;
+    for (right, command) in [("xtrim", "XTRIM"), ("time", "TIME")] {
+        logged::collect();
+        // Those of other processes are asked for on a connection that is opened afterwards.
+        let mut before = connections().await;
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let known = std::mem::replace(&mut before, connections().await);
+            if before == known + 1 {
+                break;
+            }
+        }
+        change(&server, &[&format!("-{right}")]).await;
+        until(command, || degraded(&bus, reason::REDIS_RIGHTS).is_some_and(|why| why.contains(command))).await;
+        for n in 0..20 {
+            // Without the time, publications are rejected.
+            let _ = bus.publish(publication("a", n)).await;
+        }
+        assert!(bus.ready().is_ok());
+        // Of this test: the change, and this question.
+        assert_eq!(connections().await, before + 2, "it stays connected without {command}");
+        let lines = logged::take();
+        assert!(lines.iter().filter(|line| line.to_uppercase().contains(command)).count() <= 1, "{lines:?}");
+        change(&server, &[&format!("+{right}")]).await;
+        until("all is well again", || bus.degraded().is_empty()).await;
+    }
 }
 
 /// Case 8.9: trimming that is refused does not touch publications; what is refused was not added.

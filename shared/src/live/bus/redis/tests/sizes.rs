@@ -10,6 +10,36 @@ fn keyed(key: &str) -> Publication {
     Publication { key: Some(IdempotencyKey { scope: "me".into(), key: key.into() }), ..publication("a", key) }
 }
 
+/// Case 8.1: a replica is filled over a line that breaks again and again: it asks for what fits, and not for the same page for ever. With
+/// `TRIDENT_EXHAUSTIVE` also over one of 8 MB/s, with the messages of the case.
+#[tokio::test]
+async fn a_replica_is_filled_over_a_bad_line() {
+    let server = Server::start().await;
+    let first = connect(&server.url()).await;
+    let text = "x".repeat(64_000);
+    let is_exhaustive = std::env::var_os("TRIDENT_EXHAUSTIVE").is_some();
+    let count = if is_exhaustive { 1_100 } else { 130 };
+    let mut ids = Vec::new();
+    for _ in 0..count / 10 {
+        let drafts = (0..10).map(|_| Draft::new(channel("a"), Payload::from_text(&text))).collect();
+        ids.extend(first.publish(Publication::new(drafts)).await.unwrap().ids);
+    }
+    let mut ways = vec![Way::Cut(3 * 1024 * 1024)];
+    ways.extend(is_exhaustive.then_some(Way::Slow(Duration::from_millis(2))));
+    for way in ways {
+        let proxy = Proxy::start(server.port()).await;
+        proxy.set(way);
+        let bus = RedisBus::open(&proxy.url(), None, Limits::default()).unwrap();
+        let began = Instant::now();
+        while !bus.log().is_filled() {
+            assert!(began.elapsed() < 4 * PATIENCE, "{way:?}: {} messages", bus.log().counts().messages);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let mut reader = Reader::open(bus.log(), &[channel("a")], Since::Earliest);
+        assert_eq!(take(&mut reader, ids.len()).await, (ids.clone(), false), "{way:?}");
+    }
+}
+
 /// Case 8.4: keys take a bounded amount of Redis' memory; beyond it they are refused as on the memory bus.
 #[tokio::test]
 async fn keys_are_bounded_in_bytes() {
