@@ -40,6 +40,49 @@ fn offset(event: &str) -> String {
     event.rsplit('"').nth(1).unwrap().to_owned()
 }
 
+/// Case 2.5: clients that visit one dynamic namespace after the other leave nothing behind; while their sessions last, all namespaces together
+/// stay within one bound.
+#[test]
+fn visitors_of_many_namespaces_leave_nothing() {
+    const TOTAL: u64 = 100_000;
+    let recovery = Recovery { max_total_bytes: TOTAL as usize, ..Recovery::default() };
+    let (server, io) = start(SocketIo::builder().recovery(recovery));
+    io.of_matching(|name| name.starts_with("/room-")).on_connect(async |socket| {
+        for _ in 0..3 {
+            drop(socket.namespace().emit("kept", &"x".repeat(1_000)));
+        }
+    });
+    let mut client = server.websocket(WEBSOCKET);
+    client.text();
+    let visit = |client: &mut WebSocket, n: usize| {
+        client.send(&format!("40/room-{n},"));
+        assert!(client.text().starts_with(&format!("40/room-{n},")));
+        for _ in 0..3 {
+            assert!(client.text().starts_with(&format!("42/room-{n},[\"kept\"")));
+        }
+    };
+    for n in 0..200 {
+        visit(&mut client, n);
+        client.send(&format!("41/room-{n},"));
+        assert!(io.stats().recovery_bytes <= TOTAL);
+    }
+    eventually("all namespaces are gone", || io.namespaces().len() == 1);
+    // What is left is of `/`, in which nothing was sent.
+    eventually("all that they kept is freed", || io.stats().recovery_bytes < 2_000);
+    // What one connection is in at a time is limited.
+    let mut gone = 0;
+    for first in (0..100).step_by(20) {
+        let mut client = server.websocket(WEBSOCKET);
+        client.text();
+        (first..first + 20).for_each(|n| visit(&mut client, n));
+        drop(client);
+        gone += 20;
+        eventually("the sessions are kept", || io.stats().sockets == 0);
+        assert!(io.stats().recovery_bytes <= TOTAL, "{} bytes of {gone}", io.stats().recovery_bytes);
+    }
+    assert!(io.stats().recovery_bytes > TOTAL / 2 && io.stats().recovery_sessions > 0, "the bound is reached");
+}
+
 #[test]
 fn recovery_delivers_everything_once() {
     let (server, io) = recovery();
