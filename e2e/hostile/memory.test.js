@@ -230,10 +230,11 @@ describe("budgets of memory, each filled 1,000 times", () => {
         const name = `public.gone.${round}`;
         await createStream(name, "text/plain", "\n".repeat(MAX_STREAM_BODY));
         const requests = [get(`/streams/${name}?offset=-1&live=sse`), get(`/events?channel=${name}&since=earliest`), upgrade(`/ws?channel=${name}&since=earliest`)];
+        const before = await now("trident_deliveries_total");
         const crowd = Crowd.call(server.port, 25, (n) => ({ say: requests[n % requests.length], paused: true }));
         crowds.push(crowd);
         await until("them to be connected", () => crowd.count((one) => one.opened || one.closed) === 25, { every: 5 });
-        await until("them to be registered", async () => (await now("trident_sockets")) >= crowds.reduce((all, one) => all + one.count(({ closed }) => !closed), 0), { every: 20 });
+        await until("them to be sent the message", async () => (await now("trident_deliveries_total")) >= before + 25, { every: 20 });
         const { status } = await request(server.port, `/streams/${name}`, { method: "DELETE", headers: bearer() });
         assert.equal(status, 204);
         peak = Math.max(peak, await now("trident_unstored_message_bytes"));
