@@ -286,10 +286,10 @@ async fn what_others_send_is_written_where_a_connection_is_parked() {
 async fn a_client_that_takes_too_little_of_what_others_send_leaves_and_misses_nothing() {
     let stage = Stage::new(Retention::default()).await;
     mail(&[]);
-    let mut client = stage.connect_tunnel("a", Some(4096)).await;
+    let mut client = stage.connect_tunnel("a", Some(32 * 1024)).await;
     stage.until("it to be parked", |stage| stage.parked() == (1, 1)).await;
     let long = "x".repeat(1 << 18);
-    let sent: Vec<String> = (0..12).map(|n| format!("{n}{long}")).collect();
+    let sent: Vec<String> = (0..4).map(|n| format!("{n}{long}")).collect();
     mail(&sent.iter().map(String::as_str).collect::<Vec<_>>());
     stage.until("it to leave", |stage| stage.edge.metrics.parking.unparked(Unparked::Slow).get() > 0).await;
     stage.publish("a", &["message"]);
@@ -298,14 +298,7 @@ async fn a_client_that_takes_too_little_of_what_others_send_leaves_and_misses_no
     let letters = body.lines().filter_map(|line| line.strip_prefix(['A', 'P']));
     let letters: Vec<&str> =
         letters.map(|letter| letter.split_once('x').map_or(letter, |(number, _)| number)).collect();
-    let expected: Vec<String> = (0..12).map(|n| n.to_string()).chain(["the end".to_owned()]).collect();
-    assert_eq!(
-        letters.iter().map(|letter| letter.split(' ').next().unwrap()).collect::<Vec<_>>().len(),
-        expected.len()
-    );
-    assert!(
-        letters.iter().zip(&expected).all(|(letter, expected)| letter.starts_with(expected.as_str())),
-        "{letters:?}"
-    );
+    assert_eq!(letters[..4], ["0", "1", "2", "3"]);
+    assert!(letters.len() == 5 && letters[4].starts_with("the end"), "{letters:?}");
     assert!(client.read_to("message").await.contains("message"));
 }
