@@ -127,12 +127,13 @@ impl Request {
     /// What is asked for, or its answer if it is wrong.
     fn command(self, service: &Service, body: &[u8]) -> Result<Result<Command, Reply>, ApiError> {
         let Self { access, method, route, base, token } = self;
+        let is_new = method == Method::PUT;
+        // Also for the keys: another process may have to be asked.
+        service.edge.limits.publish_and_copy(&access.identity(), 1, if is_new { COST } else { 0 })?;
         let Route::Subscription(id, part) = route else {
             let is_read = method == Method::GET || method == Method::HEAD;
             return if is_read { Ok(Ok(Command::Keys)) } else { Err(allowed(&[Method::GET, Method::HEAD])) };
         };
-        let is_new = method == Method::PUT && part == Part::Itself;
-        service.edge.limits.publish_and_copy(&access.identity(), 1, if is_new { COST } else { 0 })?;
         let invalid = |message: String| Ok(Err(Reply::error(400, "INVALID_REQUEST", &message)));
         if let Some(act) = act(&part) {
             require_post(&method)?;
@@ -192,7 +193,8 @@ impl Request {
 /// Who asks, if it may have subscriptions at all: with a token, or where streams need none.
 fn caller(service: &Service, access: &Access) -> Result<Caller, ApiError> {
     let settings = &service.edge.settings.streams;
-    let is_asked = service.edge.calls.asks(CallKind::Subscribe);
+    // What `connect` answers takes precedence over a token, too.
+    let is_asked = [CallKind::Connect, CallKind::Subscribe].into_iter().any(|kind| service.edge.calls.asks(kind));
     let is_open = settings.anonymous && !is_asked;
     if !is_open {
         access.require_token("use subscriptions to streams")?;

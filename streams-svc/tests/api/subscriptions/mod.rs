@@ -114,11 +114,13 @@ async fn subscriptions_take_a_token_and_cover_what_it_may_read() {
 #[actix_web::test]
 async fn where_the_backend_decides_only_its_own_tokens_have_subscriptions() {
     let backend = Backend::start().await;
-    let site = site(&[("TRIDENT_CALL_URL", &backend.url()), ("TRIDENT_CALLS", "subscribe")]);
-    let body = webhook("a/*", "https://app.example/");
-    let client = token(&site, "ann", "*");
-    assert_eq!(subscribe(&site, "s", &client, &body).await.error(), (403, "not_supported".into()));
-    assert_eq!(subscribe(&site, "s", &site.backend_token(ApiRight::Write), &body).await.status, 201);
+    for calls in ["subscribe", "connect"] {
+        let site = site(&[("TRIDENT_CALL_URL", &backend.url()), ("TRIDENT_CALLS", calls)]);
+        let body = webhook("a/*", "https://app.example/");
+        let client = token(&site, "ann", "*");
+        assert_eq!(subscribe(&site, "s", &client, &body).await.error(), (403, "not_supported".into()), "{calls}");
+        assert_eq!(subscribe(&site, "s", &site.backend_token(ApiRight::Write), &body).await.status, 201, "{calls}");
+    }
 }
 
 /// Whatever a receiver does, others get their wakes, and it is sent its own again.
