@@ -158,7 +158,7 @@ pub(super) fn invalid_body(error: &serde_json::Error) -> String {
 
 /// A text of a client for a message: short, without control characters.
 fn shown(text: &str) -> String {
-    text.chars().take(120).flat_map(char::escape_debug).collect()
+    text.chars().take(60).flat_map(char::escape_debug).collect()
 }
 
 /// Whether requests may be sent to `url`, as far as that is known before its name is looked up.
