@@ -62,7 +62,7 @@ enum NoStream {
     /// There is no such stream, or it has ended.
     #[response(status = 404)]
     NotFound(ErrorBody),
-    /// The stream was deleted, but forks of it exist; or messages after the offset were removed.
+    /// The stream was deleted, but forks of it exist; or the offset is one with which no reader can continue.
     #[response(status = 410)]
     Gone(ErrorBody),
     /// This bus has no streams, or the path belongs to the protocol.

@@ -154,6 +154,16 @@ impl Ask {
         }
     }
 
+    /// The answer at an offset with which no reader can continue.
+    fn lost(&self, info: &StreamInfo) -> ApiError {
+        let reason = match self.position {
+            // After a failure, a server may lack the newest messages. Or the offset comes from another server.
+            Position::After(cursor) if cursor > info.tail => "this offset is newer than all messages of this server",
+            _ => "messages after this offset were removed",
+        };
+        ApiError::gone("offset_gone", format_args!("{reason}; read from the beginning (-1)"))
+    }
+
     /// The offset of a client that has received nothing.
     pub(crate) fn after_nothing(&self, info: &StreamInfo) -> Cursor {
         match self.position {
@@ -175,7 +185,7 @@ async fn head(
     let mut reader = subscription.open(service).await?.with_copies();
     poll_fn(|cx| reader.poll_resolved(cx)).await;
     if poll_fn(|cx| reader.poll_gap(cx)).await {
-        return Err(lost().into());
+        return Err(ask.lost(&info).into());
     }
     let mut answer = HttpResponse::Ok();
     fields::tail(&mut answer, &info);
@@ -201,7 +211,7 @@ async fn read(
             poll_fn(|cx| reader.poll_resolved(cx)).await;
             if poll_fn(|cx| reader.poll_gap(cx)).await {
                 slot.figures().gaps.inc();
-                return Err(lost().into());
+                return Err(ask.lost(&info).into());
             }
             Ok(live::answer(service, &ask, &info, reader, slot))
         }
@@ -265,11 +275,6 @@ fn ended(end: End) -> ApiError {
     }
 }
 
-/// The answer at an offset whose messages were removed.
-fn lost() -> ApiError {
-    ApiError::gone("offset_gone", "messages after this offset were removed; read from the beginning (-1)")
-}
-
 /// What an answer is made of.
 struct Answer<'a> {
     service: &'a Service,
@@ -289,7 +294,7 @@ impl Answer<'_> {
         }
         if batch.as_ref().is_some_and(|batch| batch.gap.is_some()) {
             slot.figures().gaps.inc();
-            return Err(lost().into());
+            return Err(ask.lost(&info).into());
         }
         let messages = batch.map(|batch| batch.messages).unwrap_or_default();
         let next = messages.last().map_or_else(|| ask.after_nothing(before), |last| last.id);

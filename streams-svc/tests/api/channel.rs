@@ -74,6 +74,18 @@ async fn an_offset_whose_messages_were_purged_is_gone() {
     assert_eq!(gone.error(), (410, "offset_gone".into()), "of the stream before");
 }
 
+/// Nothing was removed: the server does not have what the client has.
+#[actix_web::test]
+async fn an_offset_from_the_future_is_reported_as_one() {
+    let site = site(&[]);
+    create(&site, "s", JSON, "[1]").await;
+    for live in ["", "&live=long-poll&timeout=0", "&live=sse"] {
+        let gone = site.get(&format!("/streams/s?offset=9000000000000_0{live}")).send().await;
+        assert_eq!(gone.error(), (410, "offset_gone".into()), "{live}");
+        assert!(gone.text().contains("newer than all messages") && !gone.text().contains("removed"), "{}", gone.text());
+    }
+}
+
 /// The answer after a purge had the tag of the one before: a cache that asked whether it was valid kept what was erased.
 #[actix_web::test]
 async fn erased_data_is_not_confirmed() {
