@@ -11,7 +11,7 @@ use edge::{Settings, logging, service::Service};
 async fn main() -> io::Result<()> {
     let settings = Settings::parse(&chat_svc::DEFAULTS);
     logging::init(settings.log);
-    let service = Service::open(settings, &chat_svc::DEFAULTS).map_err(io::Error::other)?;
+    let (service, listener) = Service::open_with_port(settings, &chat_svc::DEFAULTS)?;
     backend::serve(&service);
     webhooks::start(&service);
     let chat = Chat::new(&service).map_err(io::Error::other)?;
@@ -21,5 +21,5 @@ async fn main() -> io::Result<()> {
         chat_svc::home(config);
     };
     let routes = move |service: &Service| polls.routes().and(backend::routes(service));
-    service.start(service.listen()?, routes, application)?.until_signal().await
+    service.start(listener, routes, application)?.until_signal().await
 }

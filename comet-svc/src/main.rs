@@ -10,7 +10,7 @@ use edge::{Settings, logging, service::Service};
 async fn main() -> io::Result<()> {
     let settings = Settings::parse(&comet_svc::DEFAULTS);
     logging::init(settings.log);
-    let service = Service::open(settings, &comet_svc::DEFAULTS).map_err(io::Error::other)?;
+    let (service, listener) = Service::open_with_port(settings, &comet_svc::DEFAULTS)?;
     webhooks::start(&service);
     comet_svc::start_demo(&service);
     backend::serve(&service);
@@ -19,5 +19,5 @@ async fn main() -> io::Result<()> {
         comet_svc::home(config);
     };
     let routes = |service: &Service| comet_svc::routes(service).and(backend::routes(service));
-    service.start(service.listen()?, routes, pages)?.until_signal().await
+    service.start(listener, routes, pages)?.until_signal().await
 }

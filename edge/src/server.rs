@@ -23,7 +23,7 @@ use tokio::sync::watch;
 
 use shared::live::bus::Bus;
 
-pub use self::listeners::bind;
+pub use self::listeners::{Port, bind};
 #[cfg(any(test, not(target_os = "linux")))]
 pub(super) use self::listeners::prepare;
 use self::worker::{Stage, Worker};

@@ -19,7 +19,7 @@ use super::{
     Edge, Settings,
     metrics::{Figure, LogFigures, RefusalLog, Transport},
     routes::Routes,
-    server::{self, Running},
+    server::{self, Port, Running},
     settings::{BusAddress, ServiceDefaults},
 };
 
@@ -73,6 +73,21 @@ impl Service {
             }
         };
         Ok(Self::on(bus, settings, defaults))
+    }
+
+    /// Opens the configured port and [the bus](Self::open). A log on disk is not touched if another process has the port.
+    ///
+    /// # Errors
+    /// When the port cannot be opened (the error names it), or the configured bus is invalid.
+    pub fn open_with_port(settings: Settings, defaults: &ServiceDefaults) -> io::Result<(Self, TcpListener)> {
+        let address = settings.listen;
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("cannot listen on {address} (TRIDENT_LISTEN): {error}"))
+        };
+        let port = Port::take(address).map_err(named)?;
+        let service = Self::open(settings, defaults).map_err(io::Error::other)?;
+        // Not before the log is read: until then, clients are refused and try another server.
+        Ok((service, port.listen().map_err(named)?))
     }
 
     /// A service on `bus`.
@@ -149,17 +164,6 @@ impl Service {
         let service = self.clone();
         let running = server::start(listener, &self.edge, move || routes(&service), application)?;
         Ok(running.on_bus(self.bus.clone()))
-    }
-
-    /// Opens the configured port.
-    ///
-    /// # Errors
-    /// When it cannot be opened; the error names it.
-    pub fn listen(&self) -> io::Result<TcpListener> {
-        let address = self.edge.settings.listen;
-        server::bind(address).map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot listen on {address} (TRIDENT_LISTEN): {error}"))
-        })
     }
 
     async fn upkeep(self) {

@@ -10,7 +10,7 @@ use edge::{Settings, logging, service::Service};
 async fn main() -> io::Result<()> {
     let settings = Settings::parse(&sse_svc::DEFAULTS);
     logging::init(settings.log);
-    let service = Service::open(settings, &sse_svc::DEFAULTS).map_err(io::Error::other)?;
+    let (service, listener) = Service::open_with_port(settings, &sse_svc::DEFAULTS)?;
     webhooks::start(&service);
     sse_svc::start_demo(&service);
     backend::serve(&service);
@@ -19,5 +19,5 @@ async fn main() -> io::Result<()> {
         sse_svc::home(config);
     };
     let routes = |service: &Service| sse_svc::routes(service).and(backend::routes(service));
-    service.start(service.listen()?, routes, pages)?.until_signal().await
+    service.start(listener, routes, pages)?.until_signal().await
 }

@@ -61,8 +61,7 @@ pub async fn serve(mut settings: Settings) -> io::Result<()> {
     if is_own_key {
         settings.secrets.push(token::fresh_secret()?);
     }
-    let service = Service::open(settings, &DEFAULTS).map_err(io::Error::other)?;
-    let listener = service.listen()?;
+    let (service, listener) = Service::open_with_port(settings, &DEFAULTS)?;
     webhooks::start(&service);
     comet_svc::start_demo(&service);
     sse_svc::start_demo(&service);

@@ -191,6 +191,19 @@ fn help_groups_settings_and_keeps_them_from_commands_that_have_none() {
     }
 }
 
+/// The log was created, or locked and read, before the port was tried.
+#[test]
+fn a_port_in_use_is_noticed_before_a_log_is_created() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let directory = std::env::temp_dir().join(format!("trident-port-{:016x}", rand::random::<u64>()));
+    let mut command = standalone();
+    command.env("TRIDENT_LISTEN", taken.local_addr().unwrap().to_string());
+    let output = command.env("TRIDENT_BUS", format!("file:{}", directory.display())).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("TRIDENT_LISTEN"), "{}", text(&output.stderr));
+    assert!(!directory.exists());
+}
+
 /// The process is killed while messages are published; each one that was acknowledged is there once, under its id, and nobody gets a gap.
 #[test]
 fn a_killed_process_loses_nothing_on_disk() {

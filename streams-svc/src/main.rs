@@ -9,10 +9,10 @@ use edge::{Settings, logging, service::Service};
 async fn main() -> io::Result<()> {
     let settings = Settings::parse(&streams_svc::DEFAULTS);
     logging::init(settings.log);
-    let service = Service::open(settings, &streams_svc::DEFAULTS).map_err(io::Error::other)?;
+    let (service, listener) = Service::open_with_port(settings, &streams_svc::DEFAULTS)?;
     webhooks::start(&service);
     backend::serve(&service);
     streams_svc::subscriptions::start(&service);
     let routes = |service: &Service| streams_svc::routes(service).and(backend::routes(service));
-    service.start(service.listen()?, routes, |_| ())?.until_signal().await
+    service.start(listener, routes, |_| ())?.until_signal().await
 }

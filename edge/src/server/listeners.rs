@@ -13,15 +13,37 @@ const BACKLOG: i32 = 4096;
 /// keep outdated messages.
 const SEND_BUFFER: usize = 64 * 1024;
 
+/// A port that this process has, and on which it does not accept connections yet.
+#[derive(Debug)]
+pub struct Port(Socket);
+
+impl Port {
+    /// Takes the port at `address`; port 0 selects any free one.
+    ///
+    /// # Errors
+    /// When another process listens on it, or the address is not local or not permitted.
+    pub fn take(address: SocketAddr) -> io::Result<Self> {
+        let socket = socket(address)?;
+        socket.bind(&address.into())?;
+        Ok(Self(socket))
+    }
+
+    /// Opens it to clients.
+    ///
+    /// # Errors
+    /// When another process that took the port at the same time has opened it first.
+    pub fn listen(self) -> io::Result<TcpListener> {
+        self.0.listen(BACKLOG)?;
+        Ok(self.0.into())
+    }
+}
+
 /// Opens the port at `address`; port 0 selects any free one.
 ///
 /// # Errors
 /// When the address is in use, not local, or not permitted.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket(address)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Port::take(address)?.listen()
 }
 
 fn socket(address: SocketAddr) -> io::Result<Socket> {
