@@ -11,7 +11,8 @@
 //! nginx is about to send a request.
 
 use std::{
-    io,
+    io::{self, IsTerminal as _},
+    mem,
     net::{SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
@@ -23,9 +24,9 @@ use tokio::sync::watch;
 
 use shared::live::bus::Bus;
 
-pub use self::listeners::{Port, bind};
 #[cfg(any(test, not(target_os = "linux")))]
 pub(super) use self::listeners::prepare;
+pub use self::listeners::{Port, bind};
 use self::worker::{Stage, Worker};
 use super::{Edge, http1, open_files, routes::Routes, settings::IoUring};
 
@@ -191,6 +192,7 @@ impl Running {
     }
 
     /// Waits for SIGTERM or SIGINT, then shuts down gracefully; a second signal exits immediately, with 128 + its number, as shells expect.
+    /// SIGHUP has the same meaning in a process that was started in a terminal: the terminal was closed. Elsewhere it is ignored.
     ///
     /// # Errors
     /// When signal handlers cannot be installed, when the server ended unexpectedly, or when the bus failed; then it has shut down
@@ -239,19 +241,37 @@ impl Running {
 struct Signals {
     term: tokio::signal::unix::Signal,
     int: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+    /// Whether SIGHUP is one of them. A terminal that is closed may send it twice, which is no second request.
+    ends_on_hangup: bool,
 }
 
 #[cfg(unix)]
 impl Signals {
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            // Afterwards, a terminal that is closed is none any more.
+            ends_on_hangup: io::stdin().is_terminal() || io::stderr().is_terminal(),
+        })
     }
 
     async fn next(&mut self) -> (&'static str, i32) {
-        tokio::select! {
-            _ = self.term.recv() => ("SIGTERM", 15),
-            _ = self.int.recv() => ("SIGINT", 2),
+        loop {
+            let is_last = mem::take(&mut self.ends_on_hangup);
+            tokio::select! {
+                _ = self.term.recv() => return ("SIGTERM", 15),
+                _ = self.int.recv() => return ("SIGINT", 2),
+                _ = self.hangup.recv() => {
+                    if is_last {
+                        return ("SIGHUP", 1);
+                    }
+                    log::info!("SIGHUP is ignored: settings are read at the start");
+                }
+            }
         }
     }
 }

@@ -204,6 +204,49 @@ fn a_port_in_use_is_noticed_before_a_log_is_created() {
     assert!(!directory.exists());
 }
 
+/// The process ended at once, and cut all connections, when an operator expected SIGHUP to reload its settings.
+#[test]
+fn sighup_without_a_terminal_is_ignored() {
+    let address = free_address().to_string();
+    let mut command = standalone();
+    command.env("TRIDENT_LISTEN", &address).env("TRIDENT_SECRET", SECRET).env("RUST_LOG", "info");
+    let mut server = Talk::start(&mut command);
+    server.err("token --help");
+    server.err("listening on");
+    for _ in 0..2 {
+        server.signal("HUP");
+        server.err("SIGHUP is ignored");
+    }
+    assert!(TcpStream::connect(&address).is_ok());
+    server.signal("TERM");
+    assert!(server.ended().success());
+}
+
+/// Streams were cut without their end when a terminal was closed.
+#[cfg(target_os = "linux")]
+#[test]
+fn closing_the_terminal_ends_streams() {
+    let address = free_address();
+    // It is a terminal for the server, and closed with its process.
+    let mut command = std::process::Command::new("script");
+    command.args(["-qfc", concat!("exec ", env!("CARGO_BIN_EXE_standalone")), "/dev/null"]);
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("RUST_LOG", "info");
+    command.env("TRIDENT_LISTEN", address.to_string()).env("TRIDENT_SECRET", SECRET).env("TRIDENT_DEMO", "off");
+    let mut terminal = Talk::start(&mut command);
+    while !terminal.out().contains("listening on") {}
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"GET /events?channel=public.a HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut answer = vec![0; 4096];
+    let count = stream.read(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", text(&answer[..count]));
+    terminal.signal("KILL");
+    terminal.ended();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert!(rest.ends_with(b"0\r\n\r\n"), "{}", text(&rest));
+}
+
 /// The process is killed while messages are published; each one that was acknowledged is there once, under its id, and nobody gets a gap.
 #[test]
 fn a_killed_process_loses_nothing_on_disk() {
