@@ -405,8 +405,12 @@ async fn an_occupied_port_is_reported() {
 async fn child() {
     let (running, gate) = serve(&[]);
     running.edge().drain.on_begin(move || gate.open());
-    println!("\nlistening {}", running.address());
-    running.until_signal().await.unwrap();
+    let address = running.address();
+    let mut ended = std::pin::pin!(running.until_signal());
+    // The first poll begins to wait for signals: one that came earlier ended the process.
+    assert!(futures_util::poll!(&mut ended).is_pending());
+    println!("\nlistening {address}");
+    ended.await.unwrap();
     println!("\nstopped in order");
 }
 
