@@ -33,19 +33,19 @@ pub struct Subscription {
     pub since: Since,
     /// The opener for channels that exist because of this subscription.
     identity: Identity,
-    /// What the application is asked before it begins.
-    asked: Option<Box<Asked>>,
+    /// What the backend is asked before it begins.
+    permission: Option<Box<PermissionRequest>>,
 }
 
-/// Channels about which the application decides.
+/// Channels about which the backend decides.
 #[derive(Clone, Debug)]
-struct Asked {
+struct PermissionRequest {
     access: Access,
     channels: Vec<ChannelName>,
     is_poll: bool,
 }
 
-impl Asked {
+impl PermissionRequest {
     async fn permission(&self, service: &Service) -> Result<(), ApiError> {
         let Self { access, channels, is_poll } = self;
         if *is_poll {
@@ -68,10 +68,10 @@ impl Subscription {
         }
         // First: it does not depend on who asks.
         let since = query.get(SINCE.name).map_or(Ok(Since::Now), str::parse).map_err(bad_cursor)?;
-        let asked = access.require_subscribe_all(&channels)?;
-        let ask = |channels| Box::new(Asked { access: access.clone(), channels, is_poll: false });
-        let asked = Some(asked).filter(|asked| !asked.is_empty()).map(ask);
-        Ok(Self { channels, since, identity: access.identity(), asked })
+        let undecided = access.require_subscribe_all(&channels)?;
+        let ask = |channels| Box::new(PermissionRequest { access: access.clone(), channels, is_poll: false });
+        let permission = Some(undecided).filter(|channels| !channels.is_empty()).map(ask);
+        Ok(Self { channels, since, identity: access.identity(), permission })
     }
 
     /// One channel, which the client may read, from `since` on.
@@ -80,22 +80,22 @@ impl Subscription {
     /// 401 or 403 for a channel that the client may not read.
     pub fn to(channel: ChannelName, since: Since, access: &Access) -> Result<Self, ApiError> {
         let channels = vec![channel];
-        let asked = access.require_subscribe_all(&channels)?;
-        let ask = |channels| Box::new(Asked { access: access.clone(), channels, is_poll: false });
-        let asked = Some(asked).filter(|asked| !asked.is_empty()).map(ask);
-        Ok(Self { channels, since, identity: access.identity(), asked })
+        let undecided = access.require_subscribe_all(&channels)?;
+        let ask = |channels| Box::new(PermissionRequest { access: access.clone(), channels, is_poll: false });
+        let permission = Some(undecided).filter(|channels| !channels.is_empty()).map(ask);
+        Ok(Self { channels, since, identity: access.identity(), permission })
     }
 
     /// One channel that anybody may read, from `since` on.
     #[must_use]
     pub fn open_to_all(channel: ChannelName, since: Since, access: &Access) -> Self {
-        Self { channels: vec![channel], since, identity: access.identity(), asked: None }
+        Self { channels: vec![channel], since, identity: access.identity(), permission: None }
     }
 
-    /// The client polls: the application is not asked at each poll.
+    /// The client polls: the backend is not asked at each poll.
     pub fn is_poll(&mut self) {
-        if let Some(asked) = &mut self.asked {
-            asked.is_poll = true;
+        if let Some(permission) = &mut self.permission {
+            permission.is_poll = true;
         }
     }
 
@@ -104,9 +104,9 @@ impl Subscription {
     /// # Errors
     /// As [`PermissionCall::subscribe`].
     pub async fn permit(&mut self, service: &Service) -> Result<(), ApiError> {
-        match self.asked.take() {
+        match self.permission.take() {
             // In a box: every request would have its room, and most ask nobody.
-            Some(asked) => Box::pin(async move { asked.permission(service).await }).await,
+            Some(request) => Box::pin(async move { request.permission(service).await }).await,
             None => Ok(()),
         }
     }
@@ -116,9 +116,9 @@ impl Subscription {
     /// # Errors
     /// As [`require_room`], and as [`PermissionCall::subscribe`].
     pub async fn open(&self, service: &Service) -> Result<Reader, ApiError> {
-        if let Some(asked) = self.asked.as_deref() {
+        if let Some(request) = self.permission.as_deref() {
             // In a box: every request would have its room, and most ask nobody.
-            Box::pin(asked.permission(service)).await?;
+            Box::pin(request.permission(service)).await?;
         }
         if let Since::After(cursor) = self.since
             && self.since != Since::UNKNOWN

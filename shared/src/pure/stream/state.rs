@@ -17,7 +17,7 @@ pub struct StreamState {
     pub(super) content_type: MediaType,
     lifetime: Lifetime,
     /// What was asked for, which a repeated creation has to repeat.
-    asked: Asked,
+    asked: Requested,
     created: Cursor,
     start: Cursor,
     pub(super) tail: Cursor,
@@ -29,7 +29,7 @@ pub struct StreamState {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Asked {
+struct Requested {
     lifetime: Lifetime,
     fork: Option<Fork>,
 }
@@ -46,7 +46,7 @@ pub(super) struct Closing {
 pub struct SavedState {
     content_type: MediaType,
     lifetime: Lifetime,
-    asked: Asked,
+    asked: Requested,
     created: Cursor,
     start: Cursor,
     tail: Cursor,
@@ -113,7 +113,7 @@ impl StreamState {
         Self {
             content_type,
             lifetime,
-            asked: Asked { lifetime: create.lifetime, fork: create.fork.clone() },
+            asked: Requested { lifetime: create.lifetime, fork: create.fork.clone() },
             created,
             start: created,
             tail: created,
