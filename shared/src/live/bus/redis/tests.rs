@@ -14,6 +14,7 @@ use crate::{
 mod faults;
 mod guarded;
 mod import;
+mod kills;
 mod losses;
 mod peers;
 mod proxy;

@@ -80,6 +80,11 @@ impl Condition {
 }
 
 impl Version {
+    /// A fork was created, or has ended. What was loaded may have a later one: the log has forks that had ended by then, and those are read again.
+    fn forked(&mut self, id: Cursor) {
+        self.base = self.base.max(id);
+    }
+
     /// A stream that has just been created.
     pub(super) fn created(id: Cursor, token: String, source: Option<ChannelName>) -> Self {
         let (base, accepted, last) = (id, id, id);
@@ -176,7 +181,7 @@ impl Known {
             let source = saved.state.fork().map(|fork| fork.source.clone());
             if let Some(source) = source.as_ref().and_then(|source| self.streams.get_mut(source)) {
                 source.forks += 1;
-                source.base = id;
+                source.forked(id);
             }
             let created = Version::created(id, token.unwrap_or_default(), source);
             self.streams.insert(channel.clone(), created);
@@ -227,7 +232,7 @@ impl Known {
         }
         if let Some(source) = source.and_then(|source| self.streams.get_mut(&source)) {
             source.forks = source.forks.saturating_sub(1);
-            source.base = id;
+            source.forked(id);
         }
     }
 }

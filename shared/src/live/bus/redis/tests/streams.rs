@@ -161,6 +161,23 @@ async fn streams_outlive_processes_redis_and_trimming() {
     assert_eq!(journals, [""; 0]);
 }
 
+/// The log has a fork that has ended since, and before one that has not: a process that starts reads it again, and took the source for older than it is. It could neither delete
+/// the other fork nor make a new one.
+#[tokio::test]
+async fn a_process_that_starts_knows_what_forks_have_changed() {
+    let server = Server::start().await;
+    let bus = connect(&server.url()).await;
+    make(&bus, create("source")).await;
+    make(&bus, fork("ended", "source")).await;
+    delete(&bus, "ended").await;
+    make(&bus, fork("kept", "source")).await;
+    let late = connect(&server.url()).await;
+    make(&late, fork("new", "source")).await;
+    for name in ["kept", "new", "source"] {
+        delete(&late, name).await;
+    }
+}
+
 /// A process that was disconnected while the log was trimmed misses nothing of a stream.
 #[tokio::test]
 async fn what_was_trimmed_while_a_process_was_away_is_loaded() {
