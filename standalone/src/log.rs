@@ -113,11 +113,16 @@ fn copied(Copied { segments, bytes, last }: &Copied) -> String {
     }
 }
 
-fn imported(Imported { messages, ids }: &Imported) -> String {
-    match ids {
+fn imported(Imported { messages, ids, streams }: &Imported) -> String {
+    let mut text = match ids {
         Some((first, last)) => format!("{messages} messages, from {first} to {last}\n"),
         None => "no messages\n".to_owned(),
+    };
+    if *streams > 0 {
+        // Writing to a string never fails.
+        let _ = writeln!(text, "{streams} streams");
     }
+    text
 }
 
 fn checked(examined: &Examined, is_repair: bool) -> String {

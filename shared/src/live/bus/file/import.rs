@@ -1,6 +1,6 @@
 //! A new log with the messages of another one, under their ids: cursors remain valid.
 
-use std::{io, path::Path, sync::Arc};
+use std::{collections::HashSet, io, path::Path, sync::Arc};
 
 use super::{
     disk::{Directory, Disk},
@@ -38,6 +38,8 @@ pub struct Imported {
     pub messages: u64,
     /// The oldest and the newest of them.
     pub ids: Option<(Cursor, Cursor)>,
+    /// Streams, whose messages may be counted as well.
+    pub streams: usize,
 }
 
 /// Writes a new log.
@@ -149,6 +151,16 @@ impl Importer {
         self.added()
     }
 
+    /// Adds a stream of `log`, which was created after everything that was added before, with all that it has.
+    fn stored_stream(&mut self, log: &Log, saved: SavedStream) -> io::Result<()> {
+        let (channel, created) = (saved.channel.clone(), saved.state.created());
+        self.change(StreamRecord::Create(SavedStream { messages: 0, ..saved }))?;
+        let stream = (&channel, created);
+        let messages = log.stream_ids(stream, (Cursor::ZERO, Cursor::MAX));
+        let mut messages = messages.into_iter().filter_map(|id| log.stream_message(stream, id));
+        messages.try_for_each(|message| self.copy(message.id, created, message.draft.clone()))
+    }
+
     fn added(&mut self) -> io::Result<()> {
         self.has_more = true;
         if self.encoder.bytes().len() >= WRITE { self.flush() } else { Ok(()) }
@@ -212,7 +224,7 @@ impl Importer {
         let disk = &*self.store.catalog.disk;
         removed.write(disk)?;
         disk.unlock();
-        Ok(self.imported)
+        Ok(Imported { streams: self.log.counts().streams, ..self.imported })
     }
 }
 
@@ -257,7 +269,7 @@ pub fn import(path: &Path, from: &Path) -> Result<Imported, OpenError> {
     importer.finish(&removed).map_err(|error| failed(&source, "cannot write the new log")(error))
 }
 
-/// Imports the messages in memory of another log, which must be filled, into the directory `path`, which must not contain a log.
+/// Imports the messages and streams in memory of another log, which must be filled, into the directory `path`, which must not contain a log.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -272,7 +284,12 @@ pub fn import_log(path: &Path, log: &Arc<Log>) -> Result<Imported, OpenError> {
     let mut importer = Importer::create(path, &Head { salt: 0, number: 1, created_ms, before })?;
     let mut listing = Listing::new("", None, usize::MAX);
     while log.list(&mut listing) {}
-    let channels: Vec<ChannelName> = listing.into_page().0.into_iter().map(|stats| stats.name).collect();
+    let mut streams: Vec<SavedStream> = log.saved_streams(Moment::now()).into_iter().filter_map(saved).collect();
+    streams.sort_unstable_by_key(|saved| saved.state.created());
+    let of_streams: HashSet<&ChannelName> =
+        streams.iter().filter(|saved| !saved.is_deleted).map(|saved| &saved.channel).collect();
+    let channels = listing.into_page().0.into_iter().map(|stats| stats.name);
+    let channels: Vec<ChannelName> = channels.filter(|channel| !of_streams.contains(channel)).collect();
     let mut messages = Vec::new();
     for channel in &channels {
         // One reader of all of them would visit each for each batch.
@@ -283,9 +300,14 @@ pub fn import_log(path: &Path, log: &Arc<Log>) -> Result<Imported, OpenError> {
     }
     messages.sort_unstable_by_key(|message| message.id);
     // What was before a loss that is not known in detail is left out.
+    let mut streams = streams.into_iter().peekable();
     for message in messages.iter().filter(|message| message.id > before) {
+        while let Some(saved) = streams.next_if(|saved| saved.state.created() < message.id) {
+            importer.stored_stream(log, saved).map_err(unwritten)?;
+        }
         importer.message(message.id, &message.draft).map_err(unwritten)?;
     }
+    streams.try_for_each(|saved| importer.stored_stream(log, saved)).map_err(unwritten)?;
     importer.issued(log.head()).map_err(unwritten)?;
     let mut removed = Removed::default();
     removed.lose(0, before.max(log.forgotten().up_to));
@@ -295,6 +317,10 @@ pub fn import_log(path: &Path, log: &Arc<Log>) -> Result<Imported, OpenError> {
     }
     removed.shrink();
     importer.finish(&removed).map_err(unwritten)
+}
+
+fn saved(record: StreamRecord) -> Option<SavedStream> {
+    if let StreamRecord::Saved(saved) = record { Some(saved) } else { None }
 }
 
 /// Imports what a scan visits.
