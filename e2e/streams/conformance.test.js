@@ -1,5 +1,5 @@
-// Durable Streams, as its public conformance tests see it: all of them pass, and none is skipped. On each bus,
-// and on the file bus while the server is killed and started again between tests.
+// Durable Streams, as its public conformance tests see it: all of them pass, and none is skipped. On each bus: on
+// Redis behind the gateway, where two replicas take turns; and on the file bus also while the server is killed and started again between tests.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -11,7 +11,7 @@ import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { freePort } from "../lib/process.js";
 import { startRedis } from "../lib/redis.js";
-import { startService } from "../lib/stack.js";
+import { startGateway, startService } from "../lib/stack.js";
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 /** How many tests the locked version of the suite has. */
@@ -88,22 +88,37 @@ describe("the public suite", { concurrency: true }, () => {
   for (const [name, open] of [
     ["memory", () => ({ url: "memory" })],
     ["file", () => ({ url: `file:${path.join(folder, "log")}` })],
-    ["Redis", startRedis],
   ]) {
     test(`all tests of the suite pass on the ${name} bus`, async () => {
-      const bus = await open();
+      const server = await startService("standalone", { ...SETTINGS, TRIDENT_BUS: open().url });
       try {
-        const server = await startService("standalone", { ...SETTINGS, TRIDENT_BUS: bus.url });
-        try {
-          allPassed(await suite(server.base));
-        } finally {
-          await server.stop();
-        }
+        allPassed(await suite(server.base));
       } finally {
-        await bus.close?.();
+        await server.stop();
       }
     });
   }
+
+  test("all tests of the suite pass on two replicas on Redis behind the gateway", async (t) => {
+    const parts = [];
+    try {
+      const redis = await startRedis();
+      parts.push({ stop: redis.close });
+      for (let n = 0; n < 2; n += 1) parts.push(await startService("streams-svc", { ...SETTINGS, TRIDENT_BUS: redis.url }));
+      const streams = parts.slice(1).map(({ port }) => port);
+      // The suite has a path of its own.
+      const moved = (text) => text.replace("location /streams/ {", `location ${SETTINGS.TRIDENT_STREAMS_PATH}/ {`);
+      const gateway = await startGateway({ comet: 9, chat: 9, sse: 9, streams }, moved);
+      parts.push(gateway);
+      allPassed(await suite(gateway.base));
+      const log = readFileSync(path.join(gateway.folder, "access.log"), "utf8");
+      const shares = streams.map((port) => log.split(`upstream=127.0.0.1:${port} `).length - 1);
+      t.diagnostic(`${shares.join(" and ")} requests`);
+      assert.ok(Math.min(...shares) > TESTS / 2, `not both replicas were asked: ${shares}`);
+    } finally {
+      for (const part of parts.toReversed()) await part.stop();
+    }
+  });
 
   test("all tests of the suite pass while the server is killed between them", async (t) => {
     t.diagnostic(`TRIDENT_E2E_SEED=${SEED}`);

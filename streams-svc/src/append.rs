@@ -28,6 +28,7 @@ use crate::{
     body::{admit, payloads},
     create::MAX_BODY,
     fields::{self, PRODUCER_EPOCH, PRODUCER_SEQ, SEQ},
+    info,
     refusal::{Refusal, respond},
     target::Target,
 };
@@ -45,7 +46,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>, body: Request
             Ok(payloads) => payloads,
             // First of all, whether there is such a stream, and whether it is closed (PROTOCOL.md of Durable Streams, §4.1).
             Err(error) => {
-                let info = service.bus.stream_info(&request.target.channel, false)?;
+                let info = info::current(&service, &request.target.channel, false).await?;
                 let closed: Option<Refusal> =
                     info.end.map(|_| BusError::Stream(StreamError::Closed { tail: info.tail }).into());
                 return Err(closed.unwrap_or_else(|| error.into()));

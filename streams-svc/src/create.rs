@@ -19,7 +19,7 @@ use shared::pure::{
 
 use crate::{
     body::{admit, payloads},
-    fields,
+    fields, info,
     refusal::{Refusal, respond},
     target::{self, Target},
 };
@@ -43,6 +43,8 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>, body: Request
             // Who forks gets to read the source.
             let reader = target::reader(&service, &owned.parts(), Transport::Poll, access.clone()).await?;
             target::subscription(&service, &reader, &fork.source, Since::Now)?.permit(&service).await?;
+            // Its type decides what the body is, and its size how much the fork counts. Whether it exists is decided with the creation.
+            let _ = info::current(&service, &fork.source, false).await;
         }
         let mut share = access.receiving();
         let body =

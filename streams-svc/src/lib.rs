@@ -10,6 +10,7 @@ mod cdn_cursor;
 mod create;
 mod event_data;
 pub mod fields;
+mod info;
 mod live;
 pub mod offset;
 #[cfg(feature = "openapi")]

@@ -38,7 +38,7 @@ use shared::{
 use crate::{
     body, cdn_cursor,
     fields::{self, CLOSED, CURSOR, NEXT_OFFSET, UP_TO_DATE},
-    live,
+    info, live,
     offset::{Offset, Position},
     refusal::{Refusal, respond},
     target,
@@ -179,7 +179,7 @@ async fn head(
     ask: &Ask,
     mut subscription: Subscription,
 ) -> Result<HttpResponse<ResponseBody>, Refusal> {
-    let info = service.bus.stream_info(&ask.channel, false)?;
+    let info = info::current(service, &ask.channel, false).await?;
     subscription.since = ask.since(&info);
     let _slot = service.edge.limits.connect(ask.access.address(), ask.transport()).map_err(ApiError::from)?;
     let mut reader = subscription.open(service).await?.with_copies();
@@ -201,7 +201,14 @@ async fn read(
     ask: Ask,
     mut subscription: Subscription,
 ) -> Result<HttpResponse<ResponseBody>, Refusal> {
-    let info = service.bus.stream_info(&ask.channel, true)?;
+    let info = match ask.position {
+        // It continues from what it has received, and gets the rest in any case.
+        Position::After(cursor) if ask.mode == Mode::LongPoll => {
+            service.bus.wait_for(cursor).await;
+            info::known(service, &ask.channel, true).await?
+        }
+        _ => info::current(service, &ask.channel, true).await?,
+    };
     subscription.since = ask.since(&info);
     let slot = service.edge.limits.connect(ask.access.address(), ask.transport()).map_err(ApiError::from)?;
     let mut reader = subscription.open(service).await?.with_copies();

@@ -7,6 +7,7 @@ mod channel;
 mod live;
 mod permission;
 mod race;
+mod replicas;
 mod subscriptions;
 
 use actix_web::http::Method;

@@ -273,6 +273,10 @@ impl Bus for RedisBus {
         (ROOM_KIB - self.room.available_permits().min(ROOM_KIB)) * 1024
     }
 
+    fn catch_up<'a>(&'a self, channel: &'a ChannelName) -> Answer<'a, Result<(), BusError>> {
+        Box::pin(self.catch_up_stream(channel))
+    }
+
     fn degraded(&self) -> Vec<Degradation> {
         health::degraded(&self.shared)
     }

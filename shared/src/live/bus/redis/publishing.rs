@@ -21,7 +21,7 @@ use crate::{
         log::{Admission, Staged},
     },
     pure::{
-        Message, Payload,
+        ChannelName, Message, Payload,
         stream::{StreamOp, StreamReply},
     },
 };
@@ -49,6 +49,12 @@ impl RedisBus {
         let _permit =
             self.acquire_room(bytes + payloads.len() * Message::OVERHEAD, Instant::now() + PUBLISH_TIMEOUT).await?;
         streams::change(self.site(), &op).await
+    }
+
+    /// Waits until the log has what Redis has of the stream of `channel`.
+    pub(super) async fn catch_up_stream(&self, channel: &ChannelName) -> Result<(), BusError> {
+        self.ready()?;
+        streams::catch_up(self.site(), channel).await
     }
 
     pub(super) async fn publish_within(&self, publication: Publication) -> Result<Published, BusError> {

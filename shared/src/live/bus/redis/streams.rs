@@ -6,7 +6,7 @@
 //! with messages. The one that asked answers when it has read them.
 //!
 //! The log is trimmed, so each stream has a journal beside it with the same entries, from which a process [loads](load) what is not in the log any
-//! more. [`change`] makes operations, [`due`] those that nobody asks for. See `docs/decisions/0127-streams-on-redis.md`.
+//! more. [`change`] makes operations, [`due`] those that nobody asks for. What is answered without an operation is [compared](catch_up) with the index. See `docs/decisions/0127-streams-on-redis.md`.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -22,6 +22,7 @@ use crate::{
     pure::{ChannelName, Cursor},
 };
 
+mod catch_up;
 mod change;
 mod due;
 mod journal;
@@ -29,6 +30,7 @@ mod known;
 mod load;
 mod making;
 
+pub(super) use catch_up::catch_up;
 pub(super) use change::change;
 pub(super) use due::{run, settle};
 use known::Condition;

@@ -126,6 +126,7 @@ impl Tail {
         loop {
             if self.has_missed {
                 self.load_streams(&connection).await?;
+                self.shared.progress.send_replace(self.log.head());
             }
             let mut pipeline = redis::pipe();
             pipeline.cmd("XREAD").arg("COUNT").arg(self.page);
@@ -144,7 +145,10 @@ impl Tail {
                 self.mark_lost_up_to(last);
             }
             self.take(page, edge.and_then(|edge| edge.parse().ok()))?;
-            self.shared.progress.send_replace(self.log.head());
+            // Whoever waits for an id also waits for what was missed of streams before it.
+            if !self.has_missed {
+                self.shared.progress.send_replace(self.log.head());
+            }
             if !is_ready && !self.has_missed && self.position() >= last.max(self.loaded) {
                 is_ready = true;
                 self.ready(commands);

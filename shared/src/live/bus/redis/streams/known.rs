@@ -85,6 +85,11 @@ impl Version {
         self.base = self.base.max(id);
     }
 
+    /// The newest operation that is known.
+    pub(super) fn newest(&self) -> Cursor {
+        self.base.max(self.accepted).max(self.last)
+    }
+
     /// A stream that has just been created.
     pub(super) fn created(id: Cursor, token: String, source: Option<ChannelName>) -> Self {
         let (base, accepted, last) = (id, id, id);

@@ -147,7 +147,7 @@ fn size(value: &Value) -> usize {
 }
 
 /// What the index says of a stream.
-fn version(text: &str) -> Option<Version> {
+pub(super) fn version(text: &str) -> Option<Version> {
     let mut parts = text.split(' ');
     let mut next = || parts.next();
     let (base, accepted, last) = (next()?.parse().ok()?, next()?.parse().ok()?, next()?.parse().ok()?);

@@ -1,0 +1,37 @@
+//! Whether this process has read all of a stream that Redis has. One short command: no stream is read for it.
+
+use tokio::time::Instant;
+
+use super::{Site, TIMEOUT, Tried, known::Condition, load, making, read_up_to};
+use crate::{
+    live::bus::{
+        BusError,
+        redis::{Connection, scripts::STREAMS},
+    },
+    pure::ChannelName,
+};
+
+/// Waits until the log of this process has all of the stream of `channel` that Redis has now.
+///
+/// # Errors
+/// As [`Bus::catch_up`](crate::live::bus::Bus::catch_up).
+pub(in crate::live::bus::redis) async fn catch_up(site: Site<'_>, channel: &ChannelName) -> Result<(), BusError> {
+    let deadline = Instant::now() + TIMEOUT;
+    let Connection { mut connection, .. } = site.shared.connection()?;
+    let mut get = redis::cmd("HGET");
+    get.arg(STREAMS).arg(channel.as_str());
+    let index: Option<String> =
+        get.query_async(&mut connection).await.map_err(|error| BusError::Unavailable(error.to_string()))?;
+    if let Some(version) = index.as_deref().and_then(load::version) {
+        return read_up_to(site.shared, version.newest(), deadline).await;
+    }
+    // If this process knows one, it has not read of the end yet.
+    let known = site.shared.streams.known.lock().exactly(channel);
+    if matches!(known, Condition::Absent(_)) {
+        return Ok(());
+    }
+    match making::check(site, channel, &[known]).await? {
+        Tried::Done(()) => Ok(()),
+        Tried::Changed(last) => read_up_to(site.shared, last, deadline).await,
+    }
+}
