@@ -25,7 +25,7 @@ use shared::{
         log::{Log, Opener},
         reader::{Batch, Limit, Reader},
     },
-    pure::{ChannelName, Cursor, Publisher, Since},
+    pure::{ChannelName, Cursor, Message, Publisher, Since},
 };
 use socketio::EncodedPacket;
 
@@ -38,18 +38,18 @@ use self::{
 
 use crate::wire::{self, Event};
 
-/// Messages ready to be sent, with the number of messages and gaps among the events.
+/// Events ready to be sent, with the messages and the number of gaps among them.
 #[derive(Default)]
 pub(crate) struct Pulled {
     pub(crate) packets: Vec<EncodedPacket>,
-    pub(crate) messages: usize,
+    pub(crate) messages: Vec<Arc<Message>>,
     pub(crate) gaps: usize,
 }
 
 impl Pulled {
     /// Counts them as delivered to a client.
     pub(crate) fn count(&self, figures: &TransportMetrics) {
-        figures.deliveries.inc_by(u64::try_from(self.messages).unwrap_or(u64::MAX));
+        figures.deliver(&self.messages);
         figures.gaps.inc_by(u64::try_from(self.gaps).unwrap_or(u64::MAX));
     }
 }
@@ -326,13 +326,13 @@ impl Feed {
                 let live = self.live.reader(&self.log);
                 live.client_has(live.client().max(given));
             }
-            let pulled = batch.map(|batch| self.encode(&batch, Some(number))).unwrap_or_default();
+            let pulled = batch.map(|batch| self.encode(batch, Some(number))).unwrap_or_default();
             if !pulled.packets.is_empty() {
                 return Poll::Ready(pulled);
             }
         }
         match self.live.reader(&self.log).poll_read(cx, limit) {
-            Poll::Ready(Some(batch)) => Poll::Ready(self.encode(&batch, None)),
+            Poll::Ready(Some(batch)) => Poll::Ready(self.encode(batch, None)),
             // A closed log means that the process ends, which ends the socket, too.
             Poll::Ready(None) | Poll::Pending => self.wait(cx),
         }
@@ -347,7 +347,7 @@ impl Feed {
         Poll::Pending
     }
 
-    fn encode(&self, batch: &Batch, catch_up: Option<u64>) -> Pulled {
+    fn encode(&self, batch: Batch, catch_up: Option<u64>) -> Pulled {
         let mut pulled = Pulled::default();
         let (live, settled) = (self.live.cursor(), self.settled());
         let offset = |at: Cursor| match catch_up {
@@ -366,12 +366,12 @@ impl Feed {
                 _ => wire::event(message, offset(message.id).as_deref(), self.publisher),
             };
             pulled.packets.push(packet);
-            pulled.messages += 1;
         }
         if let Some(end) = &batch.end {
             let at = if self.last_end == end.id { end.id } else { batch.cursor };
             pulled.packets.push(wire::end(end, offset(at).as_deref()));
         }
+        pulled.messages = batch.messages;
         pulled
     }
 }

@@ -220,6 +220,6 @@ pub(crate) fn streamed(place: Option<Cursor>) -> HttpResponseBuilder {
 }
 
 fn count(batch: &Batch, figures: &TransportMetrics) {
-    figures.deliveries.inc_by(u64::try_from(batch.messages.len()).unwrap_or(u64::MAX));
+    figures.deliver(&batch.messages);
     figures.gaps.inc_by(batch.gap.is_some().into());
 }

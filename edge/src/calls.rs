@@ -34,6 +34,7 @@ use super::{
     auth::Identity,
     metrics::{Figure, Metrics},
     settings::{CallKind, CallSettings, Settings},
+    traces::{SpanKind, TraceContext, Traces},
 };
 
 /// The code of an error that the application caused by not answering.
@@ -52,6 +53,7 @@ pub struct Calls(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     settings: CallSettings,
+    traces: Traces,
     /// In the order of [`CallKind::ALL`]; `None` for a kind that is not asked.
     callers: [Option<Caller>; CallKind::ALL.len()],
     failures: Counter,
@@ -72,6 +74,8 @@ pub struct Asking {
     client: String,
     reservation: Reservation,
     deadline: Instant,
+    /// The trace that it belongs to.
+    trace: Option<TraceContext>,
 }
 
 /// A call has failed: it was logged and counted. The message is for the client, and does not say where the application is.
@@ -86,9 +90,9 @@ impl From<CallFailed> for ApiError {
 }
 
 impl Calls {
-    /// The calls that `settings` name, sent with `outgoing`.
+    /// The calls that `settings` name, sent with `outgoing`, and traced with `traces`.
     #[must_use]
-    pub fn new(settings: &Settings, outgoing: &Outgoing, metrics: &Metrics) -> Self {
+    pub fn new(settings: &Settings, outgoing: &Outgoing, metrics: &Metrics, traces: &Traces) -> Self {
         let calls = settings.backend.calls.clone();
         let figures = CallMetrics::of(&CallKind::ALL.map(CallKind::name));
         metrics.register(|registry| figures.register(registry));
@@ -110,7 +114,8 @@ impl Calls {
         let log = Mutex::new(Throttle::new(LOG_EVERY));
         let remembered = settings.remembered_total() / 2;
         let (connects, subscribes) = (Recent::new(remembered), Recent::new(remembered));
-        Self(Arc::new(Inner { settings: calls, callers, failures, log, connects, subscribes }))
+        let traces = traces.clone();
+        Self(Arc::new(Inner { settings: calls, traces, callers, failures, log, connects, subscribes }))
     }
 
     /// The memory of calls, and of remembered answers.
@@ -161,6 +166,7 @@ impl Calls {
             client,
             reservation,
             deadline: Instant::now() + self.0.settings.timeout,
+            trace: None,
         }))
     }
 
@@ -199,6 +205,12 @@ impl Asking {
         self.deadline
     }
 
+    /// The same call, as a part of the trace of a request.
+    #[must_use]
+    fn under(self, trace: Option<TraceContext>) -> Self {
+        Self { trace, ..self }
+    }
+
     /// The same call, with a deadline that has begun before.
     #[must_use]
     fn by(self, deadline: Instant) -> Self {
@@ -221,16 +233,28 @@ impl Asking {
         request: Vec<u8>,
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<T, CallFailed> {
-        let Self { calls, caller, kind, id, client, reservation, deadline } = self;
-        let timeout = calls.0.settings.timeout;
+        let Self { calls, caller, kind, id, client, reservation, deadline, trace } = self;
+        let (timeout, traces) = (calls.0.settings.timeout, &calls.0.traces);
         let client = Some(&*client);
-        let call = Call { kind: kind.name(), id: &id, client, body: request.into(), reservation, deadline, timeout };
+        let trace = traces.root(trace);
+        let mut span = traces.begin(trace, kind.span(), SpanKind::Client);
+        let header = Traces::header(trace, span.as_ref());
+        let (id, body, traceparent) = (id.as_str(), request.into(), header.as_deref());
+        let call = Call { kind: kind.name(), id, client, body, reservation, deadline, timeout, traceparent };
 
         let read = |answer: &Answer| {
             let text = std::str::from_utf8(&answer.body).map_err(|_| "it is not UTF-8".to_owned())?;
             read(object(text)?)
         };
-        caller.call(call, read).await.map_err(|error| calls.failed(kind, &error))
+        let result = caller.call(call, read).await;
+        if let Some(span) = &mut span {
+            span.set("trident.call.id", id.to_owned());
+            if let Err(error) = &result {
+                span.fail(error.outcome().name());
+            }
+        }
+        traces.end(span);
+        result.map_err(|error| calls.failed(kind, &error))
     }
 }
 

@@ -47,6 +47,7 @@ pub mod stream;
 pub mod subscribe;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod traces;
 pub mod unread;
 
 pub use auth::Access;

@@ -15,7 +15,7 @@ use std::{
     borrow::Cow,
     fmt,
     pin::Pin,
-    sync::{Mutex, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
     time::Instant,
 };
 
@@ -30,7 +30,12 @@ pub(crate) use parking::{Parking, Unparked};
 pub use rates::Rates;
 use rates::{Sample, Samples};
 pub use refusals::{RefusalLog, Refusals};
-use shared::live::bus::DiskStats;
+use shared::{
+    live::bus::DiskStats,
+    pure::{Cursor, Message},
+};
+
+use crate::traces::deliveries::Deliveries;
 
 /// The transport of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,6 +93,29 @@ pub struct TransportMetrics {
     pub deliveries: Counter,
     /// Gaps reported to clients.
     pub gaps: Counter,
+    name: &'static str,
+    watched: Deliveries,
+}
+
+impl TransportMetrics {
+    /// Counts messages that were sent to a client.
+    pub fn deliver(&self, messages: &[Arc<Message>]) {
+        self.deliveries.inc_by(messages.len() as u64);
+        self.note(&self.watched(messages), 1);
+    }
+
+    /// The ids of messages that are to be [noted](Self::note) when they have been sent: none, unless messages of traces are watched.
+    #[must_use]
+    pub fn watched(&self, messages: &[Arc<Message>]) -> Vec<Cursor> {
+        if self.watched.is_watching() { messages.iter().map(|message| message.id).collect() } else { Vec::new() }
+    }
+
+    /// Messages were sent to so many clients.
+    pub fn note(&self, ids: &[Cursor], clients: u64) {
+        if !ids.is_empty() && clients > 0 {
+            self.watched.sent(self.name, ids.iter().copied(), clients);
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -112,6 +140,7 @@ pub struct Metrics {
     /// Rejections, by reason.
     pub refusals: Refusals,
     transports: [TransportMetrics; Transport::ALL.len()],
+    deliveries: Deliveries,
     requests: Family<ByRoute, Counter>,
     /// Requests in progress, including streams.
     pub(super) in_flight: Gauge,
@@ -152,6 +181,7 @@ impl Metrics {
         trident.register("connections_opened", "Connections opened", opened.clone());
         trident.register("deliveries", "Messages delivered to clients", deliveries.clone());
         trident.register("gaps", "Gaps reported to clients", gaps.clone());
+        let watched = Deliveries::default();
         let transports = Transport::ALL.map(|transport| {
             let label = ByTransport { transport: transport.name() };
             TransportMetrics {
@@ -159,6 +189,8 @@ impl Metrics {
                 opened: opened.get_or_create_owned(&label),
                 deliveries: deliveries.get_or_create_owned(&label),
                 gaps: gaps.get_or_create_owned(&label),
+                name: transport.name(),
+                watched: watched.clone(),
             }
         });
 
@@ -171,6 +203,7 @@ impl Metrics {
             repeats,
             refusals,
             transports,
+            deliveries: watched,
             requests,
             in_flight,
             parking,
@@ -184,6 +217,11 @@ impl Metrics {
     #[must_use]
     pub fn transport(&self, transport: Transport) -> &TransportMetrics {
         &self.transports[transport as usize]
+    }
+
+    /// The deliveries of messages whose traces are recorded.
+    pub(super) fn deliveries(&self) -> &Deliveries {
+        &self.deliveries
     }
 
     /// Calls `figures` for the state of the log whenever `/metrics` is read. Call it once.

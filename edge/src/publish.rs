@@ -9,24 +9,25 @@ use actix_web::{
 };
 use serde::Serialize;
 use shared::{
-    live::bus::{IdempotencyKey, Publication, Published},
-    pure::{ChannelName, Cursor, Draft, EventName, Message, NameError, Payload, PayloadError, batch},
+    live::bus::IdempotencyKey,
+    pure::{ChannelName, Cursor, Draft, EventName, NameError, Payload, PayloadError, batch},
 };
 
+mod attempt;
 mod refusal;
 
+pub use attempt::publish;
 pub use refusal::refused;
 
 use super::{
     Access, ApiError,
     body::BodyReader,
-    calls::PermissionCall,
     query::{Parameter, Query},
     receiving::Share,
     routes::{RequestBody, RequestParts, ResponseFuture, response},
     service::Service,
-    settings::CallKind,
     subscribe::{CHANNEL, channels},
+    traces::TraceContext,
 };
 
 const EVENT: Parameter = Parameter::once("event");
@@ -57,12 +58,13 @@ fn respond(
     body: RequestBody,
 ) -> ResponseFuture {
     let body = BodyReader::new(parts.headers, body);
+    let trace = service.edge.traces.parent(parts.headers);
     let service = service.clone();
     response(async move {
         let publish = publish?;
         let mut share = publish.access.receiving();
         let body = body.read(&service.edge, &mut share).await?;
-        publish.run(&service, &body, share).await
+        publish.run(&service, &body, share, trace).await
     })
 }
 
@@ -103,14 +105,20 @@ impl AuthorizedPublish {
     }
 
     /// `share` counts the memory that the request takes until it is answered.
-    async fn run(self, service: &Service, body: &[u8], mut share: Share) -> Result<HttpResponse, ApiError> {
+    async fn run(
+        self,
+        service: &Service,
+        body: &[u8],
+        mut share: Share,
+        trace: Option<TraceContext>,
+    ) -> Result<HttpResponse, ApiError> {
         let Self { access, kind, key, addressed } = self;
         let is_one = addressed.as_ref().is_some_and(|addressed| addressed.channels.len() == 1);
         let drafts = match addressed {
             Some(addressed) => addressed.drafts(&kind, body)?,
             None => lines(body, &access)?,
         };
-        let published = publish(service, &access, drafts, key, body.len(), &mut share).await?;
+        let published = publish(service, &access, drafts, key, body.len(), &mut share, trace).await?;
         let mut answer = HttpResponse::Created();
         answer.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
         answer.content_type(HeaderValue::from_static("application/json"));
@@ -119,60 +127,6 @@ impl AuthorizedPublish {
             _ => answer.json(Many { ids: published.ids }),
         })
     }
-}
-
-/// Publishes `drafts`, which are valid and which the client may publish. They came in `received` bytes, and `share` counts their memory.
-///
-/// # Errors
-/// 429 or 413 beyond the client's rate, 503 when there is no memory or no bus, 422 for a key of other messages. Nothing was published,
-/// except with `outcome_unknown`.
-pub async fn publish(
-    service: &Service,
-    access: &Access,
-    mut drafts: Vec<Draft>,
-    key: Option<IdempotencyKey>,
-    received: usize,
-    share: &mut Share,
-) -> Result<Published, ApiError> {
-    let edge = &service.edge;
-    let user = access.user();
-    drafts.iter_mut().for_each(|draft| draft.user.clone_from(&user));
-    edge.limits.publish(&access.identity(), drafts.len())?;
-    // Short lines take more memory as messages than as text.
-    let messages: usize = drafts.iter().map(|draft| Message::OVERHEAD + draft.payload.len()).sum();
-    share.set(received + messages).inspect_err(|_| {
-        edge.metrics.refusals.receive_total.inc();
-    })?;
-    let count = drafts.len();
-    let mut original = None;
-    if let Some(call) = PermissionCall::new(edge, access, CallKind::Publish, received) {
-        // A repetition gets the first answer, and nobody is asked again.
-        if let Some(first) = answered(service, key.as_ref(), &drafts).await? {
-            edge.metrics.repeats.inc();
-            return Ok(first);
-        }
-        original = key.is_some().then(|| drafts.clone());
-        // In a box: every publication would have its room.
-        Box::pin(call.publish(&mut drafts)).await?;
-    }
-    let published = service.bus.publish(Publication { key, original, ..Publication::new(drafts) }).await;
-    let published = published.map_err(|error| refused(service, error))?;
-    if published.is_repeat {
-        edge.metrics.repeats.inc();
-    } else {
-        edge.metrics.publishes.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
-    }
-    Ok(published)
-}
-
-/// The answer to an earlier publication of the same messages with this key.
-async fn answered(
-    service: &Service,
-    key: Option<&IdempotencyKey>,
-    drafts: &[Draft],
-) -> Result<Option<Published>, ApiError> {
-    let Some(key) = key else { return Ok(None) };
-    service.bus.find(key, drafts).await.map_err(|error| refused(service, error))
 }
 
 /// One message was published.

@@ -120,6 +120,7 @@ impl Service {
             log::warn!("{warning}");
         }
         log::info!("{}", service.edge.settings.limits());
+        rt::spawn(service.edge.traces.clone().run(service.edge.outgoing.clone(), service.edge.drain.clone()));
         rt::spawn(service.clone().upkeep());
         service
     }

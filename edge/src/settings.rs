@@ -18,6 +18,7 @@ mod secret;
 mod sources;
 mod streams;
 mod table;
+mod traces;
 mod values;
 
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use secret::Secret;
 pub use sources::Origin;
 use sources::Sources;
 pub use streams::StreamSettings;
+pub use traces::TraceSettings;
 pub use values::duration;
 
 use shared::pure::{Retention, access::Patterns};

@@ -19,6 +19,7 @@ use super::{
     metrics::{Figure, Metrics},
     receiving::Receiving,
     settings::{ServiceDefaults, Settings},
+    traces::Traces,
     unread::Unread,
 };
 
@@ -62,6 +63,8 @@ pub struct Shared {
     pub calls: Calls,
     /// What the sender of webhooks reports.
     pub hooks: Hooks,
+    /// The traces of its requests.
+    pub traces: Traces,
     /// Who answers about subscriptions to streams.
     pub subscriptions: Delegate,
     /// Whether it is ready.
@@ -80,7 +83,10 @@ impl Edge {
         let receiving = Receiving::new(settings.receive_total);
         let limits = Limits::new(&settings, metrics.clone());
         let outgoing = Outgoing::default();
-        let calls = Calls::new(&settings, &outgoing, &metrics);
+        let traces = Traces::new(&settings.backend.traces, service, &metrics);
+        let calls = Calls::new(&settings, &outgoing, &metrics, &traces);
+        let of = traces.clone();
+        metrics.watch_figures(move || of.figures());
         let counted = (sockets.clone(), unread.clone(), receiving.clone(), limits.registry().clone());
         metrics.watch_figures(move || figures(&counted.0, &counted.1, &counted.2, &counted.3));
         let of = limits.clone();
@@ -120,6 +126,7 @@ impl Edge {
             outgoing,
             calls,
             hooks: Hooks::default(),
+            traces,
             subscriptions: Delegate::default(),
             readiness: Readiness::default(),
             drain: Drain::default(),

@@ -149,7 +149,7 @@ impl<F: Form> Stream<F> {
     /// The first data of `batch`, and of `closing` after it.
     fn chunk(&mut self, batch: Batch, closing: Bytes) -> Bytes {
         let figures = self.slot.figures();
-        figures.deliveries.inc_by(u64::try_from(batch.messages.len()).unwrap_or(u64::MAX));
+        figures.deliver(&batch.messages);
         figures.gaps.inc_by(batch.gap.is_some().into());
         if has_long(&batch) {
             let long = batch.messages.iter().filter(|message| message.is_long()).cloned().collect();

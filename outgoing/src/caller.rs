@@ -49,6 +49,8 @@ pub struct Call<'a> {
     pub deadline: Instant,
     /// The time that a call has from its beginning to its deadline.
     pub timeout: Duration,
+    /// The header `traceparent`, if it is part of a trace.
+    pub traceparent: Option<&'a str>,
 }
 
 impl Call<'_> {
@@ -189,7 +191,8 @@ impl Caller {
         let mut turn = Some(turn);
         for attempt in 1.. {
             let body = call.body.clone();
-            let answer = outgoing.post(Post { to, id: call.id, body, signer, deadline: call.deadline }).await?;
+            let Call { id, deadline, traceparent, .. } = *call;
+            let answer = outgoing.post(Post { to, id, body, signer, deadline, traceparent }).await?;
             match retry_in(&answer).filter(|_| attempt < MAX_ATTEMPTS) {
                 Some(pause) if Instant::now() + pause < call.deadline => {
                     metrics.retried(call.kind);

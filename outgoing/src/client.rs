@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode,
     header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, USER_AGENT},
 };
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -43,6 +43,7 @@ const MAX_ATTEMPTS: usize = 3;
 /// A connection of HTTP/2 is checked if nothing came for this long while requests wait, and given up after as long again.
 const CHECK: Duration = Duration::from_secs(5);
 
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const AGENT: &str = concat!("Trident/", env!("CARGO_PKG_VERSION"));
 
 type Connector = HttpsConnector<HttpConnector<Resolver>>;
@@ -84,6 +85,8 @@ pub struct Post<'a> {
     pub signer: &'a dyn Sign,
     /// When it fails at the latest.
     pub deadline: Instant,
+    /// The header `traceparent` (W3C Trace Context), if it is part of a trace.
+    pub traceparent: Option<&'a str>,
 }
 
 /// The answer of an application.
@@ -136,7 +139,7 @@ impl Outgoing {
         let Inner { authorities, guard, running } = &*self.0;
         let running = running.get_or_init(|| Running::start(authorities.as_deref(), guard.as_ref())).as_ref();
         let running = running.map_err(|error| PostError::Unreachable(error.clone()))?;
-        let Post { to, id, body, signer, deadline } = post;
+        let Post { to, id, body, signer, deadline, traceparent } = post;
         if let Some(guard) = guard {
             // An address is not looked up, so the resolver does not see it.
             guard.check(to).map_err(|error| PostError::Unreachable(error.to_string()))?;
@@ -148,6 +151,9 @@ impl Outgoing {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        if let Some(Ok(traceparent)) = traceparent.map(HeaderValue::from_str) {
+            headers.insert(TRACEPARENT, traceparent);
+        }
         signer.sign(id, SystemTime::now(), &body, headers);
         let client = if to.is_plain() { &running.plain } else { &running.client };
         let exchange = exchange(client.clone(), request);

@@ -49,7 +49,7 @@ fn every_setting_with_its_default() {
 async fn metrics() -> String {
     let site = Site::start(
         &standalone::DEFAULTS,
-        &[("TRIDENT_BUS", "redis://127.0.0.1:1")],
+        &[("TRIDENT_BUS", "redis://127.0.0.1:1"), ("TRIDENT_TRACES_URL", "http://127.0.0.1:1")],
         |service| comet_svc::routes(service).and(sse_svc::routes(service)),
         |_| (),
     );

@@ -186,7 +186,7 @@ impl Live {
             self.cut = messages.split_off(whole(&messages));
         }
         let last = messages.last()?;
-        self.slot.figures().deliveries.inc_by(messages.len() as u64);
+        self.slot.figures().deliver(&messages);
         self.next = last.id;
         self.has_ended = is_end;
         let control = format!("\n{}", self.control(is_end));

@@ -330,7 +330,7 @@ impl Answer<'_> {
         if etag.is_some_and(|etag| ask.has(&etag)) && !is_long_poll {
             return Ok(ResponseBody::boxed(not_modified(answer)));
         }
-        slot.figures().deliveries.inc_by(messages.len() as u64);
+        slot.figures().deliver(&messages);
         answer.insert_header((header::CONTENT_TYPE, info.content_type.as_str()));
         if is_long_poll && messages.is_empty() {
             return Ok(ResponseBody::boxed(answer.finish()));

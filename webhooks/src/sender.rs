@@ -9,7 +9,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use edge::{Edge, service::Service, settings::HookSettings};
+use edge::{
+    Edge,
+    service::Service,
+    settings::HookSettings,
+    traces::{SpanKind, Traces},
+};
 use outgoing::{Endpoint, Outgoing, Post, Signer, random_id};
 use rand::RngExt as _;
 use shared::{
@@ -230,7 +235,7 @@ impl Sender {
     /// Sends a batch until it is delivered, given up, or not there any more.
     async fn deliver(&self, source: &mut Source, state: &mut State, bounds: &Bounds, body: Bytes) {
         loop {
-            let (why, retry_after) = match self.post(&bounds.id, body.clone()).await {
+            let (why, retry_after) = match self.post(bounds, body.clone()).await {
                 Ok(()) => break,
                 Err(failure) => failure,
             };
@@ -280,9 +285,32 @@ impl Sender {
     ///
     /// # Errors
     /// Why the application has not accepted it, and after which time it may be sent again.
-    async fn post(&self, id: &str, body: Bytes) -> Result<(), (String, Option<Duration>)> {
+    async fn post(&self, bounds: &Bounds, body: Bytes) -> Result<(), (String, Option<Duration>)> {
+        let traces = &self.edge.traces;
+        let trace = traces.root(None);
+        let mut span = traces.begin(trace, "webhook", SpanKind::Client);
+        let header = Traces::header(trace, span.as_ref());
+        let result = self.post_traced(&bounds.id, body, header.as_deref()).await;
+        if let Some(span) = &mut span {
+            span.set("trident.webhook.id", bounds.id.clone());
+            span.set("messaging.batch.message_count", bounds.count as u64);
+            if let Err((why, _)) = &result {
+                span.fail(why.clone());
+            }
+        }
+        traces.end(span);
+        result
+    }
+
+    async fn post_traced(
+        &self,
+        id: &str,
+        body: Bytes,
+        traceparent: Option<&str>,
+    ) -> Result<(), (String, Option<Duration>)> {
         let deadline = Instant::now() + ANSWER_WITHIN;
-        match self.outgoing.post(Post { to: &self.to, id, body, signer: &self.signer, deadline }).await {
+        let (to, signer) = (&self.to, &self.signer);
+        match self.outgoing.post(Post { to, id, body, signer, deadline, traceparent }).await {
             Ok(answer) if answer.status.is_success() => Ok(()),
             Ok(answer) => Err((format!("the backend answered {}", answer.status), answer.retry_after)),
             Err(error) => Err((error.to_string(), None)),

@@ -187,7 +187,7 @@ fn a_feed_with_lost_messages_reports_a_gap() {
     assert!(resumed(ids[0]).is_gap());
     assert!(!resumed(ids[1]).is_gap());
     let pulled = pull(&mut feed, 1_000).unwrap();
-    assert_eq!((pulled.gaps, pulled.messages), (1, 2));
+    assert_eq!((pulled.gaps, pulled.messages.len()), (1, 2));
 }
 
 /// A feed that has not looked at the log for a while, when a channel is added from a place after its own.

@@ -95,7 +95,7 @@ async fn publish_one(
     });
     let (key, received) = (key.transpose()?, draft.payload.len());
     let mut share = access.receiving();
-    let published = publish(service, access, vec![draft], key, received, &mut share).await?;
+    let published = publish(service, access, vec![draft], key, received, &mut share, None).await?;
     published.first().copied().ok_or_else(|| ApiError::internal("the bus returned no id"))
 }
 

@@ -301,7 +301,7 @@ impl Socket {
 
     fn encode(&mut self, batch: Batch) -> Bytes {
         let figures = self.slot.figures();
-        figures.deliveries.inc_by(u64::try_from(batch.messages.len()).unwrap_or(u64::MAX));
+        figures.deliver(&batch.messages);
         figures.gaps.inc_by(batch.gap.is_some().into());
         let long = batch.messages.iter().filter(|message| message.is_long()).cloned().collect();
         let (first, rest) = TextFrames { publisher: self.access.publisher() }.begin(batch);

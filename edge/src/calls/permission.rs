@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use shared::pure::{ChannelName, Draft, Payload};
 
 use super::{Asking, CallFailed, recent::Credential};
-use crate::{Access, ApiError, Edge, settings::CallKind};
+use crate::{Access, ApiError, Edge, settings::CallKind, traces::TraceContext};
 
 /// Maximum length of the code of a refusal, in characters of `a-z 0-9 _`.
 const MAX_CODE: usize = 64;
@@ -94,6 +94,12 @@ impl PermissionCall {
         let asking = edge.calls.begin(kind, &access.identity(), bytes)?;
         let (user, data) = (access.user(), access.data().map(ToOwned::to_owned));
         Some(Self { edge: edge.clone(), asking, user, address: access.address(), data })
+    }
+
+    /// The same call, as a part of the trace of a request.
+    #[must_use]
+    pub(crate) fn under(self, trace: Option<TraceContext>) -> Self {
+        Self { asking: self.asking.map(|asking| asking.under(trace)), ..self }
     }
 
     /// Asks whether the client with `access` may subscribe to all of `channels`, which [`Access::require_subscribe_all`] gave.

@@ -6,9 +6,9 @@ use outgoing::SigningSecret;
 use shared::pure::{EventKinds, Publisher, access::Patterns};
 
 use super::{
-    CallSettings, HookSettings, Memory, calls, hooks, memory,
+    CallSettings, HookSettings, Memory, TraceSettings, calls, hooks, memory,
     sources::Sources,
-    table,
+    table, traces,
     values::{self, shown},
 };
 
@@ -29,6 +29,8 @@ pub struct BackendSettings {
     pub calls: CallSettings,
     /// What is posted to the application.
     pub hooks: HookSettings,
+    /// Where traces are sent.
+    pub traces: TraceSettings,
     /// Warnings of settings without an effect.
     pub(super) warnings: Vec<String>,
 }
@@ -78,6 +80,7 @@ pub(super) fn read(from: &mut Sources<'_>, machine: Option<Memory>) -> Option<Ba
         );
     }
     let events = || Some(EventSettings { kinds: kinds?, bytes: bytes?, rate: rate? });
+    let traces = traces::read(from, &mut warnings);
     let hooks = hooks::read(from, kinds, &mut warnings)?;
     if hooks.url.is_some() && hook_secrets.is_empty() {
         warnings.push(
@@ -85,8 +88,8 @@ pub(super) fn read(from: &mut Sources<'_>, machine: Option<Memory>) -> Option<Ba
                 .to_owned(),
         );
     }
-    let (show_user, api_rate, events, chat) = (show_user?, api_rate?, events()?, chat?);
-    Some(BackendSettings { show_user, api_rate, events, chat, hook_secrets, calls, hooks, warnings })
+    let (show_user, api_rate, events, chat, traces) = (show_user?, api_rate?, events()?, chat?, traces?);
+    Some(BackendSettings { show_user, api_rate, events, chat, hook_secrets, calls, hooks, traces, warnings })
 }
 
 /// The secrets of signatures, separated by commas.

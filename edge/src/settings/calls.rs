@@ -40,6 +40,17 @@ impl CallKind {
         }
     }
 
+    /// The name of its span in traces.
+    #[must_use]
+    pub(crate) const fn span(self) -> &'static str {
+        match self {
+            Self::Connect => "call connect",
+            Self::Subscribe => "call subscribe",
+            Self::Publish => "call publish",
+            Self::Event => "call event",
+        }
+    }
+
     /// The setting with the URL of this kind alone.
     const fn url(self) -> Setting {
         match self {

@@ -144,6 +144,10 @@ settings! {
         HOOK_GIVE_UP "DURATION" "0" "How long a batch that the backend rejects is retried before it is skipped (0: as long as its events are retained)"
         HOOK_ALLOW "NETWORK,…" "" "Networks that URLs of clients may lead to, also without TLS; other URLs of clients have to be https and lead to public addresses"
     }
+    "Traces" {
+        TRACES_URL "URL" "" "URL of an OpenTelemetry collector that receives OTLP as JSON, such as http://localhost:4318/v1/traces; no traces without it"
+        TRACES_SAMPLE "FRACTION" "0.01" "Part of publications, calls and webhooks that is traced, 0 to 1; publications with a header `traceparent` are traced if it says so"
+    }
     "Durable Streams" {
         STREAMS "PATTERN,…|off" "*" "Names of channels that can be streams; chat.*, user.*, random and time only for tokens with trident.api; `off`: none"
         STREAMS_PATH "PATH" "/streams" "Path under which streams are served"

@@ -23,7 +23,9 @@ const LONG: Duration = Duration::from_secs(20);
 async fn post(outgoing: &Outgoing, url: &str, within: Duration) -> Result<Answer, PostError> {
     let (to, signer) = (url.parse().unwrap(), Signer::default());
     let deadline = Instant::now() + within;
-    outgoing.post(Post { to: &to, id: "call_1", body: r#"{"a":1}"#.into(), signer: &signer, deadline }).await
+    outgoing
+        .post(Post { to: &to, id: "call_1", body: r#"{"a":1}"#.into(), signer: &signer, deadline, traceparent: None })
+        .await
 }
 
 fn posting(outgoing: &Outgoing, server: &Server) -> JoinHandle<Result<Answer, PostError>> {
@@ -46,7 +48,8 @@ async fn call(caller: &Caller, id: &str, within: Duration) -> Result<String, Cal
 
 async fn call_by(caller: &Caller, id: &str, deadline: Instant, timeout: Duration) -> Result<String, CallError> {
     let reservation = caller.reserve("event", "ann", 2)?;
-    let call = Call { kind: "event", id, client: None, body: "{}".into(), reservation, deadline, timeout };
+    let (client, body, traceparent) = (None, "{}".into(), None);
+    let call = Call { kind: "event", id, client, body, reservation, deadline, timeout, traceparent };
     let text = |answer: &Answer| String::from_utf8(answer.body.to_vec()).map_err(|error| error.to_string());
     caller.call(call, text).await
 }

@@ -39,7 +39,7 @@ impl Application {
         let (outgoing, url) = (self.outgoing.clone(), self.url.clone());
         spawn(async move {
             let (to, signer, deadline) = (url.parse().unwrap(), Signer::default(), Instant::now() + LONG);
-            let post = Post { to: &to, id: body, body: body.into(), signer: &signer, deadline };
+            let post = Post { to: &to, id: body, body: body.into(), signer: &signer, deadline, traceparent: None };
             outgoing.post(post).await.map(|answer| String::from_utf8(answer.body.to_vec()).unwrap())
         })
     }

@@ -9,6 +9,7 @@ mod connections;
 mod events;
 mod overlap;
 mod replicas;
+mod traces;
 mod users;
 
 use std::time::Duration;

@@ -59,7 +59,8 @@ impl Sender {
     async fn post(&self, url: &str, job: &Job) -> Result<bool, String> {
         let to = url.parse().map_err(|error: outgoing::InvalidUrl| error.to_string())?;
         let deadline = Instant::now() + ANSWER_WITHIN;
-        let post = Post { to: &to, id: &job.wake_id, body: job.body.clone(), signer: &*self.key, deadline };
+        let (id, body, signer) = (&*job.wake_id, job.body.clone(), &*self.key);
+        let post = Post { to: &to, id, body, signer, deadline, traceparent: None };
         let answer = self.outgoing.post(post).await.map_err(|error| error.to_string())?;
         if !answer.status.is_success() {
             return Err(format!("the receiver answered {}", answer.status));

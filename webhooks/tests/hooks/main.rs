@@ -12,7 +12,7 @@ use edge::{
     routes::Routes,
     service::Service,
     settings::ServiceDefaults,
-    testing::{Site, soon, until},
+    testing::{Site, backend::Backend, soon, until},
 };
 use hmac::{Hmac, Mac as _};
 use serde_json::{Value, json};
@@ -175,6 +175,31 @@ async fn requests_are_signed_with_both_secrets() {
     until("the request", || !receiver.received().is_empty()).await;
     let request = &receiver.received()[0];
     assert!(is_signed(request, SECRET) && is_signed(request, NEXT_SECRET), "{request:?}");
+}
+
+/// Each attempt is a span of its own, which the application gets.
+#[actix_web::test]
+async fn attempts_are_traced() {
+    let receiver = Receiver::start(|n| if n == 0 { Behaviour::Answer(500, "") } else { OK }).await;
+    let mut collector = Backend::start().await;
+    let site = site(&receiver, &[("TRIDENT_TRACES_URL", &collector.url()), ("TRIDENT_TRACES_SAMPLE", "1")]);
+    publish(&site.service, &["a"], 1).await;
+    until("two attempts", || receiver.received().len() == 2).await;
+    until("the second answer", || !site.service.edge.hooks.state().unwrap().is_failing).await;
+    let stopping = actix_web::rt::spawn(site.stop());
+    let mut spans = Vec::new();
+    while spans.len() < 2 {
+        let called = collector.called().await;
+        spans.extend(called.body["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap().clone());
+        called.answer(&json!({}));
+    }
+    stopping.await.unwrap();
+    let text = |span: &Value, key: &str| span[key].as_str().unwrap().to_owned();
+    for (request, span) in receiver.received().iter().zip(&spans) {
+        assert_eq!(request.traceparent, format!("00-{}-{}-01", text(span, "traceId"), text(span, "spanId")));
+    }
+    assert_eq!(spans[0]["status"]["code"], 2);
+    assert!(spans[1].get("status").is_none());
 }
 
 /// The process is degraded as long as attempts fail, and the metrics count them.

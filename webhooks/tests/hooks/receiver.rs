@@ -18,6 +18,8 @@ pub(crate) struct Received {
     pub(crate) id: String,
     pub(crate) timestamp: String,
     pub(crate) signature: String,
+    /// Empty if it has none.
+    pub(crate) traceparent: String,
     pub(crate) body: String,
     /// The status of its answer; 0 if it got none.
     pub(crate) status: u16,
@@ -121,7 +123,8 @@ async fn serve(mut stream: TcpStream, into: Arc<Mutex<Vec<Received>>>, decide: A
             let behaviour = decide(received.len());
             let status = if let Behaviour::Answer(status, _) = behaviour { status } else { 0 };
             let (id, timestamp) = (header("webhook-id"), header("webhook-timestamp"));
-            received.push(Received { id, timestamp, signature: header("webhook-signature"), body, status });
+            let (signature, traceparent) = (header("webhook-signature"), header("traceparent"));
+            received.push(Received { id, timestamp, signature, traceparent, body, status });
             behaviour
         };
         let answer = match behaviour {

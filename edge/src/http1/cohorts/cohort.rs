@@ -68,6 +68,8 @@ pub(super) struct Run {
     pub(super) is_cut: bool,
     /// They are the end of an answer: whether another request may follow, and its status.
     pub(super) answers: Option<(bool, StatusCode)>,
+    /// The ids of messages whose deliveries are to be noted for traces.
+    pub(super) watched: Vec<Cursor>,
 }
 
 /// The messages of one read of the log.
@@ -83,7 +85,7 @@ pub(super) struct Part {
 impl Run {
     fn new(first: Cursor, parts: Vec<Part>, is_cut: bool, answers: Option<(bool, StatusCode)>) -> Self {
         let writings = writings(parts.iter().flat_map(|part: &Part| part.bytes.iter().cloned()));
-        Self { first, parts, writings, is_cut, answers }
+        Self { first, parts, writings, is_cut, answers, watched: Vec::new() }
     }
 
     /// The number of bytes of all parts.
@@ -150,7 +152,8 @@ impl Cohort {
                     return Follows::NotForAll;
                 };
                 let parts = vec![Part { bytes, messages: batch.messages.len(), end }];
-                Follows::Run(Run::new(first, parts, false, Some((written.keeps, status))))
+                let watched = self.figures.watched(&batch.messages);
+                Follows::Run(Run { watched, ..Run::new(first, parts, false, Some((written.keeps, status))) })
             }
         }
     }
@@ -181,8 +184,10 @@ impl Cohort {
         else {
             return self.nothing();
         };
+        let watched = batches.iter().flat_map(|(batch, _)| self.figures.watched(&batch.messages)).collect();
         let part =
             |(batch, end): (Batch, Place)| Part { bytes: self.kind.chunk(&batch), messages: batch.messages.len(), end };
-        Follows::Run(Run::new(first, batches.into_iter().map(part).collect(), is_cut, None))
+        let parts = batches.into_iter().map(part).collect();
+        Follows::Run(Run { watched, ..Run::new(first, parts, is_cut, None) })
     }
 }

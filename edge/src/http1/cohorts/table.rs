@@ -317,6 +317,10 @@ impl Table {
             .fold((0, 0), |(messages, bytes), taken| (messages + run.begun(*taken) as u64, bytes + *taken as u64));
         if let Some(cohort) = self.cohorts.get(cohort) {
             cohort.figures.deliveries.inc_by(messages);
+            if !run.watched.is_empty() {
+                let clients = taken.iter().flatten().filter(|taken| **taken > 0).count();
+                cohort.figures.note(&run.watched, clients as u64);
+            }
             cohort.kind.has_sent(messages, bytes);
         }
         for (key, taken) in keys.into_iter().zip(taken) {
