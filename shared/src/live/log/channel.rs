@@ -178,7 +178,7 @@ impl Waiter {
 pub struct Opener(AtomicUsize);
 
 impl Opener {
-    /// The number of forms.
+    /// Their number.
     #[must_use]
     pub fn channels(&self) -> usize {
         self.0.load(Relaxed)

@@ -1,5 +1,7 @@
 //! The log without readers that wait.
 
+use std::task::Context;
+
 use bytes::Bytes;
 
 use super::*;
@@ -67,4 +69,28 @@ fn channels_with_the_same_loss_are_remembered_each() {
     }
     assert_eq!(log.vacancy(&names), Vacancy { new: 0, left: Some(2) });
     names.iter().for_each(|name| assert_eq!(log.dropped(name), Some(Cursor::new(START + 5, 0))));
+}
+
+/// Or a client could open no more channels although others use those that it opened.
+#[test]
+fn a_channel_counts_for_its_opener_until_it_stores_a_message() {
+    let log = Arc::new(Log::new(Limits::default(), Cursor::new(START, 0)));
+    let opener = Arc::<Opener>::default();
+    let names: [ChannelName; 2] = ["a", "b"].map(|name| name.parse().unwrap());
+    let _reader = Reader::open_for(&log, &names, Since::Now, Some(opener.clone()));
+    assert_eq!(opener.channels(), 2);
+    log.append(vec![Draft::new(names[0].clone(), Payload::from_text("x"))], START + 1);
+    assert_eq!(opener.channels(), 1);
+}
+
+#[test]
+fn a_position_newer_than_the_head_is_determined_by_a_probe() {
+    let log = Arc::new(Log::unfilled(Limits::default()));
+    log.filled(Cursor::new(START, 0));
+    let mut reader = Reader::open(&log, &["a".parse().unwrap()], Since::After(Cursor::new(START + 9, 0)));
+    let context = Context::from_waker(Waker::noop());
+    assert!(reader.poll_resolved(&context).is_pending());
+    let probe = log.begin_probe();
+    log.end_probe(probe);
+    assert!(reader.poll_resolved(&context).is_ready() && reader.is_gap());
 }
