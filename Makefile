@@ -4,6 +4,7 @@
 #   make test     unit and API tests of all crates
 #   make check    formatting, lints, and licences and sources of dependencies
 #   make sim      seeds of the simulation of the log: SEEDS=0..500, or SEED=7 for the log of one; STREAMS=1 with streams: docs/FAULTS.md
+#   make sim-defences  whether the simulation fails without each defence of the log: minutes, outside CI
 #   make web      the client library in web/client, with its own tests, the playground and the admin page (needs Node)
 #   make client   web/vendor/dist, the Socket.IO client that is part of the binaries, from npm's locked package (needs Node)
 #   make e2e      services, gateway and pages with real clients (needs Node, nginx, Redis, Chromium and Python); `make -j2 e2e` runs two parts at a time
@@ -54,6 +55,11 @@ STREAMS ?=
 sim:
 	cargo build $(ALL) --bin sim
 	"$(CARGO_TARGET_DIR)/debug/sim" $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(if $(STREAMS),--streams)
+
+# Without any defence of the log, the simulation has to fail: it is built again, in target/defences. The table is in docs/FAULTS.md.
+.PHONY: sim-defences
+sim-defences:
+	cargo test $(ALL) --test defences -- --ignored --nocapture
 
 check: fmt clippy deny structure rules
 

@@ -25,6 +25,10 @@ pub struct Config {
     pub memory: usize,
     /// Bytes of disk for the log.
     pub total: Option<u64>,
+    /// Messages of each channel.
+    pub count: Option<usize>,
+    /// The age of a message, in milliseconds.
+    pub age_ms: Option<u64>,
     /// Channels are purged.
     pub purges: bool,
     /// The process dies at changes of the disk, and the power is cut.
@@ -37,6 +41,10 @@ pub struct Config {
     pub damage: bool,
     /// The time of day is set forward and back.
     pub jumps: bool,
+    /// Small states are stored.
+    pub states: bool,
+    /// Work beside the writer, such as a sync, takes long.
+    pub slow: bool,
     /// How many steps it has.
     pub steps: usize,
 }
@@ -47,6 +55,7 @@ impl Config {
     pub fn draw(random: &mut Random) -> Self {
         let is_memory = random.percent(10);
         let damage = !is_memory && random.percent(15);
+        let jumps = random.percent(40);
         Self {
             is_memory,
             fsync: if random.percent(60) {
@@ -59,13 +68,18 @@ impl Config {
             segment_bytes: [2_048, 4_096, 8_192, 32_768][random.index(4)],
             memory: [6_000, 30_000, 1_000_000][random.index(3)],
             total: random.percent(35).then(|| 20_000 + random.below(60_000)),
+            count: random.percent(20).then(|| 1 + random.index(30)),
+            // By the time of day, which jumps.
+            age_ms: (!jumps && random.percent(15)).then(|| 1_000 + random.below(60_000)),
             // The record of a purge may be what is damaged.
             purges: !damage && random.percent(40),
             crashes: random.percent(75),
             fills: random.percent(35),
             errors: random.percent(35),
             damage,
-            jumps: random.percent(40),
+            jumps,
+            states: !is_memory && random.percent(40),
+            slow: random.percent(30),
             steps: 60 + random.index(140),
         }
     }
@@ -73,7 +87,7 @@ impl Config {
     /// Whether old messages may be removed.
     #[must_use]
     pub fn has_retention(&self) -> bool {
-        self.is_memory || self.total.is_some()
+        self.is_memory || self.total.is_some() || self.count.is_some() || self.age_ms.is_some()
     }
 
     /// The options of the bus on disk.
@@ -85,25 +99,37 @@ impl Config {
     /// The limits of the memory.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        Limits { channel: Retention::default(), total: Some(self.memory), ..Limits::default() }
+        Limits {
+            channel: Retention { count: self.count, bytes: None, age_ms: self.age_ms },
+            total: Some(self.memory),
+            ..Limits::default()
+        }
     }
 }
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { fsync, segment_bytes, memory, total, count, age_ms, .. } = self;
+        let limits = |f: &mut fmt::Formatter<'_>| {
+            count.map_or(Ok(()), |count| write!(f, ", {count} messages of a channel"))?;
+            age_ms.map_or(Ok(()), |age_ms| write!(f, ", for {age_ms} ms"))
+        };
         if self.is_memory {
-            return write!(f, "bus in memory, {} bytes", self.memory);
+            write!(f, "bus in memory, {memory} bytes")?;
+            return limits(f);
         }
-        let Self { fsync, segment_bytes, memory, total, .. } = self;
         write!(f, "bus on disk, sync {fsync:?}, segments of {segment_bytes} bytes, {memory} bytes of memory")?;
         total.map_or(Ok(()), |total| write!(f, ", {total} bytes of disk"))?;
+        limits(f)?;
         let faults = [
             (self.purges, "purges"),
+            (self.states, "states"),
             (self.crashes, "crashes"),
             (self.fills, "full disk"),
             (self.errors, "errors"),
             (self.damage, "damage"),
             (self.jumps, "clock jumps"),
+            (self.slow, "slow syncs"),
         ];
         faults.iter().filter(|(has, _)| *has).try_for_each(|(_, name)| write!(f, ", {name}"))
     }

@@ -8,10 +8,12 @@ use std::{collections::BTreeMap, fmt, io, panic::resume_unwind, sync::Arc};
 use parking_lot::Mutex;
 use shared::live::bus::file::disk::{Disk, DiskFile};
 
+mod damage;
 mod file;
 mod power;
 mod removal;
 
+pub use damage::Damage;
 use file::{Content, SimFile};
 pub use removal::Removal;
 
@@ -41,6 +43,7 @@ struct State {
     process: u64,
     is_locked: bool,
     faults: Faults,
+    failures: Failures,
     /// How many changes there were.
     changes: u64,
     random: Random,
@@ -74,10 +77,24 @@ pub struct Faults {
     pub space: Option<u64>,
     /// Each write fails in its midst.
     pub write: bool,
-    /// Each sync fails. What it should have made durable stays readable, and no later sync makes it durable.
+    /// Each sync fails. What that of a file should have made durable stays readable, and no later sync makes it durable. Changes of names are different: a
+    /// file system writes them to a journal, and either a later sync makes them durable, too, or none succeeds.
     pub sync: bool,
     /// The process dies at this change, counted from now.
     pub crash: Option<u64>,
+}
+
+/// How often the disk has answered with an error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// There was no space.
+    pub full: u64,
+    /// A write failed.
+    pub write: u64,
+    /// A sync failed.
+    pub sync: u64,
+    /// One of these was that of a segment.
+    pub segment_sync: u64,
 }
 
 /// The payload of the panic with which a process dies.
@@ -104,6 +121,7 @@ impl SimDisk {
             process: 1,
             is_locked: false,
             faults: Faults::default(),
+            failures: Failures::default(),
             changes: 0,
             random,
             trace,
@@ -127,6 +145,12 @@ impl SimDisk {
     #[must_use]
     pub fn faults(&self) -> Faults {
         self.state.lock().faults.clone()
+    }
+
+    /// How often it has failed.
+    #[must_use]
+    pub fn failures(&self) -> Failures {
+        self.state.lock().failures
     }
 
     /// How many changes there were. What was written before the current one is durable once [`durable`](Self::durable) has reached it.
@@ -153,38 +177,6 @@ impl SimDisk {
         state.watch = None;
         state.faults = Faults { space: state.faults.space, ..Faults::default() };
         Self { state: self.state.clone(), process: state.process }
-    }
-
-    /// Changes a bit of a file that is proven to be durable, or makes its sector unreadable. Returns the file, or `None` if there is nothing.
-    pub fn damage(&self) -> Option<String> {
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let all: Vec<(&String, usize)> = state.names.iter().map(|(name, at)| (name, *at)).collect();
-        let newest = all.iter().rev().find(|(name, _)| name.ends_with(".log")).map(|(_, at)| *at);
-        let all: Vec<_> = all
-            .into_iter()
-            .map(|(name, at)| {
-                let content = &state.contents[at];
-                // At the end of the newest segment, damage cannot be distinguished from an incomplete write.
-                (name, at, if Some(at) == newest { content.proven() } else { content.length() })
-            })
-            .filter(|(_, _, length)| *length > 0)
-            .collect();
-        if all.is_empty() {
-            return None;
-        }
-        let (name, at, length) = all[state.random.index(all.len())];
-        let name = name.clone();
-        let place = state.random.index(length);
-        if state.random.percent(70) {
-            let bit = 1 << state.random.below(8);
-            state.contents[at].flip(place, bit);
-            state.trace.line(format_args!("  disk: a bit of {name} is wrong at {place}"));
-        } else {
-            state.contents[at].lose(place);
-            state.trace.line(format_args!("  disk: {name} cannot be read at {place}"));
-        }
-        Some(name)
     }
 
     /// Runs `change`, unless this process is dead. It may die before, or after.
@@ -265,6 +257,7 @@ impl Disk for SimDisk {
                 return Ok(content);
             }
             if state.faults.space == Some(0) {
+                state.failures.full += 1;
                 return Err(io::ErrorKind::StorageFull.into());
             }
             let content = state.contents.len();
@@ -310,6 +303,7 @@ impl Disk for SimDisk {
     fn sync_names(&self) -> io::Result<()> {
         self.change(format_args!("sync the names"), |state, _| {
             if state.faults.sync {
+                state.failures.sync += 1;
                 return Err(io::Error::from_raw_os_error(EIO));
             }
             state.durable_names = state.names.clone();

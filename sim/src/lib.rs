@@ -13,6 +13,7 @@ pub mod config;
 pub mod disk;
 pub mod model;
 pub mod random;
+pub mod states;
 pub mod streams;
 pub mod time;
 pub mod trace;

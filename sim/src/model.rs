@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shared::{live::reader::Batch, pure::Cursor};
+use shared::{
+    live::reader::Batch,
+    pure::{Cursor, Retention},
+};
 
 /// What becomes of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +65,7 @@ pub struct Place {
     pub announced: BTreeMap<usize, Cursor>,
     /// It may have read messages that were removed since.
     pub may_have_read: bool,
-    /// It got a gap when something on the disk was damaged.
+    /// It got a gap when something on the disk was damaged: what cannot be read may be left out.
     pub knows_damage: bool,
 }
 
@@ -74,6 +77,11 @@ impl Place {
     }
 }
 
+/// Whether `id` is after the first cursor, up to the second one.
+fn is_within(range: Option<(Cursor, Cursor)>, id: Cursor) -> bool {
+    range.is_some_and(|(after, up_to)| id > after && id <= up_to)
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Model {
@@ -81,15 +89,21 @@ pub struct Model {
     pub entries: BTreeMap<Cursor, Entry>,
     /// The newest id that was handed out.
     pub newest: Cursor,
+    /// The limits of each channel.
+    pub limits: Retention,
     /// Cursors after the first, up to the second one, are none of this log any more.
     pub holes: Vec<(Cursor, Cursor)>,
     /// Up to where each channel was purged.
     pub purged: BTreeMap<usize, Cursor>,
-    /// Something durable was damaged: messages may be missing, if there is a gap.
-    pub is_damaged: bool,
+    /// A segment or its index is damaged: its messages, those after the first cursor up to the second one, may be missing, if there is a gap.
+    pub damaged: Option<(Cursor, Cursor)>,
     /// Retention may have removed messages up to here, and no others: those of the segments that it removed.
     pub removed_up_to: Cursor,
-    /// A gap needs no reason: a full disk let retention forget who lost something.
+    /// The log begins here since a repair that left none of it: it knows no earlier cursor.
+    pub begins_at: Cursor,
+    /// Up to here, the limits of channels may have removed messages that are not in the list: their publishers got no answer.
+    pub unlisted_up_to: Cursor,
+    /// A full disk, or damage, let retention forget which channels lost something: each of them may have.
     pub may_exaggerate: bool,
 }
 
@@ -133,15 +147,35 @@ impl Model {
         Place { lost, ..Place::new(channels, cursor) }
     }
 
+    /// Up to which message the limits of a channel may have removed some, at this time of day.
+    fn over_limits(&self, channel: usize, now_ms: u64) -> Cursor {
+        let stored = self.entries.iter().rev();
+        let mut stored = stored.filter(|(_, entry)| entry.channel == channel && entry.state != State::Vanished);
+        let by_count = self.limits.count.and_then(|count| stored.nth(count)).map(|(id, _)| *id);
+        let by_age = self.limits.age_ms.map(|age_ms| Cursor::new(now_ms.saturating_sub(age_ms), u64::MAX));
+        by_count.max(by_age).unwrap_or_default()
+    }
+
+    /// Whether the limits of channels may have removed everything up to here.
+    #[must_use]
+    pub fn are_over_limits(&self, up_to: Cursor, now_ms: u64) -> bool {
+        let mut stored = self.entries.range(..=up_to).filter(|(_, entry)| entry.state == State::There);
+        stored.all(|(id, entry)| *id <= self.over_limits(entry.channel, now_ms))
+    }
+
     /// What was read from `channel` from its oldest message on: what is missing there was removed.
     ///
     /// # Errors
     /// If nothing may remove it.
-    pub fn refresh(&mut self, channel: usize, there: &BTreeSet<Cursor>) -> Result<(), String> {
+    pub fn refresh(&mut self, channel: usize, there: &BTreeSet<Cursor>, now_ms: u64) -> Result<(), String> {
+        let removed_up_to = self.removed_up_to.max(self.over_limits(channel, now_ms));
         let oldest = there.first().copied().unwrap_or(Cursor::MAX);
-        let (is_damaged, removed_up_to) = (self.is_damaged, self.removed_up_to);
+        let damaged = self.damaged;
         for (id, entry) in &mut self.entries {
-            if entry.channel != channel || entry.state != State::There || there.contains(id) || is_damaged {
+            if entry.channel != channel || entry.state != State::There || there.contains(id) {
+                continue;
+            }
+            if *id > removed_up_to && is_within(damaged, *id) {
                 continue;
             }
             if *id > removed_up_to || *id > oldest {
@@ -156,7 +190,7 @@ impl Model {
     ///
     /// # Errors
     /// What it should not have got, or should have.
-    pub fn check(&self, place: &mut Place, batch: &Batch) -> Result<(), String> {
+    pub fn check(&self, place: &mut Place, batch: &Batch, now_ms: u64) -> Result<(), String> {
         let is_gap = batch.gap.is_some();
         let lost = place.lost.take();
         if let (Some(lost), false) = (&lost, is_gap) {
@@ -164,7 +198,7 @@ impl Model {
         }
         let base = match place.cursor {
             // A gap at a cursor of another log begins at the oldest message.
-            Some(cursor) if lost.is_none() && !(is_gap && self.is_damaged) => cursor,
+            Some(cursor) if lost.is_none() => cursor,
             _ => Cursor::ZERO,
         };
         let may_skip = is_gap || place.cursor.is_none();
@@ -195,6 +229,7 @@ impl Model {
             let is_announced = place.announced.get(&entry.channel).is_some_and(|up_to| id <= up_to);
             let missing = match entry.state {
                 // The disk may have removed what the memory of the process still has.
+                State::There if may_skip && *id <= self.over_limits(entry.channel, now_ms) => false,
                 State::There
                     if *id <= self.removed_up_to
                         && may_skip
@@ -202,8 +237,10 @@ impl Model {
                 {
                     false
                 }
-                State::There => !got.contains(id) && !(self.is_damaged && (is_gap || place.knows_damage)),
-                State::Removed | State::Purged => !is_gap && !is_announced && place.cursor.is_some(),
+                State::There => !got.contains(id) && !((is_gap || place.knows_damage) && is_within(self.damaged, *id)),
+                State::Removed | State::Purged => {
+                    !is_gap && !is_announced && place.cursor.is_some() && !got.contains(id)
+                }
                 State::Vanished => false,
             };
             if missing {
@@ -219,7 +256,7 @@ impl Model {
             if lost.is_none() {
                 self.justify(place)?;
             }
-            place.knows_damage |= self.is_damaged;
+            place.knows_damage |= self.damaged.is_some();
         }
         if is_gap || place.cursor.is_none() {
             self.announce(place);
@@ -249,12 +286,16 @@ impl Model {
 
     /// A gap needs a reason.
     fn justify(&self, place: &Place) -> Result<(), String> {
-        if self.is_damaged || self.may_exaggerate {
+        let cursor = place.cursor.unwrap_or_default();
+        let purged = self.purged.values().copied().max().unwrap_or_default();
+        let is_exaggerated = self.may_exaggerate && cursor < self.removed_up_to.max(purged);
+        let is_unknown = cursor < self.begins_at.max(self.unlisted_up_to);
+        if is_exaggerated || is_unknown || self.damaged.is_some_and(|(_, up_to)| cursor < up_to) {
             return Ok(());
         }
-        let Some(cursor) = place.cursor else {
+        if place.cursor.is_none() {
             return Err("a reader from the oldest message on got a gap, and nothing was damaged".to_owned());
-        };
+        }
         let is_removed = |(_, entry): (&Cursor, &Entry)| matches!(entry.state, State::Removed | State::Purged);
         let is_lost = self.range(&place.channels, cursor, Cursor::MAX).any(is_removed)
             || place.channels.iter().any(|channel| self.purged.get(channel).is_some_and(|up_to| cursor < *up_to));
@@ -274,10 +315,10 @@ impl Model {
             return Err(format!("a reader got no gap although {lost}"));
         }
         match self.range(&place.channels, after, Cursor::MAX).find(|(_, entry)| entry.state == State::There) {
-            Some((id, entry)) if !self.is_damaged => {
+            Some((id, entry)) => {
                 Err(format!("a reader at {after} waits, and message {} is there under {id}", entry.number))
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 }

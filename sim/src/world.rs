@@ -16,6 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 mod publish;
 mod read;
 mod restart;
+mod states;
 mod steps;
 
 use publish::{Keyed, Sent, Waiting};
@@ -23,9 +24,10 @@ use read::Client;
 
 use crate::{
     config::Config,
-    disk::{Crash, Faults, SimDisk},
+    disk::{Crash, Damage, Failures, Faults, SimDisk},
     model::Model,
     random::Random,
+    states::States,
     time,
     trace::Trace,
 };
@@ -59,6 +61,7 @@ pub struct World {
     /// There is one, except during a start.
     pub(crate) process: Option<Process>,
     pub(crate) model: Model,
+    pub(crate) states: States,
     pub(crate) clients: Vec<Client>,
     /// Publications and purges without an answer.
     pub(crate) waiting: Vec<Waiting>,
@@ -67,6 +70,18 @@ pub struct World {
     /// The same for purges: the channel, and its newest message at that time.
     pub(crate) purging: Vec<(usize, Cursor)>,
     pub(crate) keyed: std::collections::BTreeMap<u64, Keyed>,
+    /// What is damaged.
+    pub(crate) damage: Option<Damage>,
+    /// How often the disk had failed when this process began.
+    pub(crate) failures: Failures,
+    /// A sync of a segment has failed beside the writer, which has to notice it.
+    has_sync_failed: bool,
+    /// The process died in the midst of something: what it has not answered is unknown.
+    pub(crate) is_dead: bool,
+    /// How many publications were acknowledged.
+    pub(crate) acknowledged: u64,
+    /// Work beside the writer, such as a sync, takes its time.
+    pub(crate) is_slow: bool,
     /// The number of the last message.
     pub(crate) number: u64,
     /// Simulated time since the begin of the run.
@@ -74,7 +89,7 @@ pub struct World {
     pub(crate) starts: u32,
     /// What a reader of everything got while the disk was at work.
     pub(crate) seen: Arc<Mutex<Vec<Cursor>>>,
-    /// What follows is not covered by the list.
+    /// What follows cannot be compared with the list.
     pub(crate) is_over: bool,
     /// Futures of the bus may set timers, which never end.
     pub(crate) runtime: Runtime,
@@ -94,13 +109,15 @@ impl World {
         let mut random = random;
         let disk = SimDisk::new(random.fork(), trace.clone());
         let runtime = Builder::new_current_thread().enable_time().build().map_err(|error| error.to_string())?;
+        let (limits, is_slow) = (config.limits().channel, config.slow);
         let mut world = Self {
             config,
             random,
             trace,
             disk,
             process: None,
-            model: Model::default(),
+            model: Model { limits, ..Model::default() },
+            states: States::default(),
             clients: Vec::new(),
             waiting: Vec::new(),
             unknown: Vec::new(),
@@ -110,6 +127,12 @@ impl World {
             elapsed_ms: 0,
             starts: 0,
             seen: Arc::default(),
+            damage: None,
+            failures: Failures::default(),
+            has_sync_failed: false,
+            is_dead: false,
+            acknowledged: 0,
+            is_slow,
             is_over: false,
             runtime,
         };
@@ -137,18 +160,41 @@ impl World {
         }
         self.trace.line(format_args!("the end"));
         self.disk.set_faults(Faults::default());
-        self.write()?;
-        self.work_beside()?;
-        self.write()?;
+        self.is_slow = false;
+        self.settle()?;
+        if self.damage.is_none() {
+            self.require_acknowledgement()?;
+        }
         self.end_readers()?;
         self.restart(true)?;
         if self.is_over {
             return Ok(());
         }
+        self.require_acknowledgement()?;
         for _ in 0..8 {
             self.verify()?;
         }
         self.end_readers()
+    }
+
+    /// The process does all that it has to do.
+    fn settle(&mut self) -> Result<(), String> {
+        for _ in 0..3 {
+            self.write()?;
+            self.work_beside()?;
+        }
+        self.write()
+    }
+
+    /// Without faults, a publication is acknowledged, and nothing waits.
+    fn require_acknowledgement(&mut self) -> Result<(), String> {
+        let before = self.acknowledged;
+        self.publish()?;
+        self.settle()?;
+        if self.acknowledged == before {
+            return Err("the disk works, and a publication is not acknowledged".to_owned());
+        }
+        Ok(())
     }
 
     /// Does something during which the process may die: then there is no result.
@@ -173,11 +219,26 @@ impl World {
 
     /// One round of the writer, and the answers.
     pub(crate) fn write(&mut self) -> Result<(), String> {
+        let before = self.disk.failures();
         let has_more = self.act(|world| world.stepped().is_none_or(SteppedBus::write));
+        self.is_dead = has_more.is_none();
         self.removals()?;
         self.answers()?;
+        let failures = self.disk.failures();
         match has_more {
-            Some(true) => Ok(()),
+            Some(true) if failures.sync > before.sync || self.has_sync_failed => {
+                Err("a sync failed, and the process continues".to_owned())
+            }
+            Some(true) if !self.waiting.is_empty() => {
+                Err(format!("{} publications were taken and not answered", self.waiting.len()))
+            }
+            Some(true) => {
+                self.note_damage();
+                Ok(())
+            }
+            Some(false) if failures.sync == self.failures.sync => {
+                Err("the process ended by itself, and no sync failed".to_owned())
+            }
             Some(false) => {
                 self.trace.line(format_args!("the process ends by itself"));
                 self.restart(false)
@@ -188,14 +249,35 @@ impl World {
 
     /// What the writer began beside its own work.
     pub(crate) fn work_beside(&mut self) -> Result<(), String> {
-        match self.act(|world| world.stepped().is_some_and(SteppedBus::work_beside)) {
+        let before = self.disk.failures().segment_sync;
+        let worked = self.act(|world| world.stepped().is_some_and(SteppedBus::work_beside));
+        self.has_sync_failed |= self.disk.failures().segment_sync > before;
+        match worked {
             Some(_) => Ok(()),
             None => self.died(),
         }
     }
 
+    /// Which messages may be missing by damage.
+    pub(crate) fn note_damage(&mut self) {
+        if self.damage.as_ref().is_some_and(|damage| !self.disk.has(&damage.file)) {
+            // Retention has removed it.
+            self.damage = None;
+        }
+        let damaged = self.damage.as_ref().and_then(|damage| Some((damage.segment?, damage.after)));
+        self.model.damaged =
+            damaged.map(|(segment, after)| (after, self.disk.before(segment + 1).unwrap_or(Cursor::MAX)));
+    }
+
+    /// A new process begins.
+    pub(crate) fn begin(&mut self) {
+        (self.failures, self.has_sync_failed, self.is_dead) = (self.disk.failures(), false, false);
+        self.note_damage();
+    }
+
     /// The process died in the midst of something: either it alone, or the machine.
     fn died(&mut self) -> Result<(), String> {
+        self.is_dead = true;
         self.answers()?;
         let is_power_cut = self.random.percent(60);
         self.restart(is_power_cut)
@@ -205,7 +287,9 @@ impl World {
     pub(crate) fn pass(&mut self, ms: u64) -> Result<(), String> {
         let (mut left, mut stuck) = (ms, 0);
         while left > 0 {
-            self.work_beside()?;
+            if !self.is_slow {
+                self.work_beside()?;
+            }
             let patience = self.stepped().and_then(|stepped| stepped.patience());
             let due = patience.map_or(left, |patience| u64::try_from(patience.as_millis()).unwrap_or(left).min(left));
             let step = if due == 0 && stuck > 3 { 1 } else { due };
@@ -215,7 +299,9 @@ impl World {
             if patience.is_some() && due < left + step {
                 stuck = if step == 0 { stuck + 1 } else { 0 };
                 self.write()?;
-                self.work_beside()?;
+                if !self.is_slow {
+                    self.work_beside()?;
+                }
             }
         }
         Ok(())

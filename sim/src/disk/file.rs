@@ -18,6 +18,8 @@ pub(super) struct Content {
     pending: Vec<(u64, Change)>,
     /// The length at the last sync that made it longer, and at the one before.
     synced: [usize; 2],
+    /// The writes at its end: the number of the change, and where it begins.
+    appends: Vec<(u64, usize)>,
     /// The first change that a failed sync may have lost.
     torn: Option<u64>,
     /// These bytes cannot be read.
@@ -96,6 +98,12 @@ impl Content {
         }
     }
 
+    /// The write that wrote the byte at this place: where it begins, and the number of its change.
+    pub(super) fn written(&self, at: usize) -> (u64, u64) {
+        let (number, begin) = self.appends.iter().rfind(|(_, begin)| *begin <= at).copied().unwrap_or_default();
+        (begin as u64, number)
+    }
+
     /// The sector at this place cannot be read any more.
     pub(super) fn lose(&mut self, at: usize) {
         let begin = at / SECTOR * SECTOR;
@@ -108,12 +116,16 @@ impl Content {
         // Other sectors take the place of those that are given back.
         self.unreadable = self.unreadable.take().filter(|bad| bad.start < length);
         self.synced = self.synced.map(|synced| synced.min(length));
+        self.appends.retain(|(_, begin)| *begin < length);
         self.now.resize(length, 0);
         self.pending.push((number, Change::Length(length)));
         freed
     }
 
     fn write(&mut self, at: usize, bytes: &[u8], number: u64) {
+        if at == self.now.len() {
+            self.appends.push((number, at));
+        }
         put(&mut self.now, at, bytes);
         self.pending.push((number, Change::Write(at, bytes.to_vec())));
     }
@@ -141,6 +153,7 @@ impl Content {
         self.tear(random);
         self.torn = None;
         self.now.clone_from(&self.durable);
+        self.appends.retain(|(_, begin)| *begin < self.now.len());
     }
 }
 
@@ -181,6 +194,7 @@ impl DiskFile for SimFile {
             let begin = place(offset);
             let content = &mut state.contents[self.content];
             if content.unreadable.as_ref().is_some_and(|bad| bad.start < begin + bytes.len() && begin < bad.end) {
+                state.failures.write += 1;
                 return Err(io::Error::from_raw_os_error(EIO));
             }
             let most = match fate {
@@ -203,9 +217,14 @@ impl DiskFile for SimFile {
             };
             content.write(begin, &bytes[..most], number);
             if is_full {
+                state.failures.full += 1;
                 return Err(io::ErrorKind::StorageFull.into());
             }
-            if state.faults.write { Err(io::Error::from_raw_os_error(EIO)) } else { Ok(()) }
+            if state.faults.write {
+                state.failures.write += 1;
+                return Err(io::Error::from_raw_os_error(EIO));
+            }
+            Ok(())
         })
     }
 
@@ -221,6 +240,8 @@ impl DiskFile for SimFile {
         self.disk.change(format_args!("sync {}", self.name), |state, _| {
             let content = &mut state.contents[self.content];
             if state.faults.sync {
+                state.failures.sync += 1;
+                state.failures.segment_sync += u64::from(self.name.ends_with(".log"));
                 content.torn = content.first_pending();
                 content.tear(&mut state.random);
                 return Err(io::Error::from_raw_os_error(EIO));

@@ -2,10 +2,7 @@
 
 use shared::pure::Cursor;
 
-use super::{SimDisk, State};
-
-/// Where the head of a segment has the newest id before it: milliseconds and sequence, 8 bytes each.
-const BEFORE: usize = 32;
+use super::{SimDisk, State, damage::before};
 
 /// The removal of the oldest segment.
 #[derive(Clone, Copy, Debug)]
@@ -31,11 +28,7 @@ impl State {
         let mut segments = self.names.keys().filter(|name| name.ends_with(".log"));
         let (oldest, next) = (segments.next(), segments.next());
         let (true, Some(next)) = (oldest.is_some_and(|oldest| oldest == name), next) else { return };
-        let number = |at: usize| {
-            let bytes = self.contents[self.names[next]].bytes().get(at..at + 8)?;
-            bytes.try_into().ok().map(u64::from_le_bytes)
-        };
-        let Some(up_to) = number(BEFORE).zip(number(BEFORE + 8)).map(|(ms, seq)| Cursor::new(ms, seq)) else { return };
+        let Some(up_to) = before(&self.contents[self.names[next]]) else { return };
         let files = self.names.keys().filter(is_of_log);
         let bytes = files.map(|name| self.contents[self.names[name]].length() as u64).sum();
         self.removals.push(Removal { up_to, bytes });

@@ -8,7 +8,11 @@ use shared::{
 };
 
 use super::{CHANNELS, World, context};
-use crate::model::{Entry, State};
+use crate::{
+    disk::Failures,
+    model::{Entry, State},
+    states::Change,
+};
 
 /// A message that was sent.
 #[derive(Clone, Debug)]
@@ -31,12 +35,19 @@ pub(crate) struct Keyed {
 
 /// What waits for its answer.
 pub(crate) struct Waiting {
-    answer: Pin<Box<dyn Future<Output = Result<Published, BusError>>>>,
+    pub(crate) answer: Pin<Box<dyn Future<Output = Result<Published, BusError>>>>,
     pub(crate) sent: Vec<Sent>,
     pub(crate) key: Option<u64>,
     pub(crate) purge: Option<(usize, Cursor)>,
+    pub(crate) state: Option<Change>,
+    /// How often the disk had failed when it was sent.
+    pub(crate) failures: Failures,
 }
 
+/// The bytes of a purge among the states of the log: a name of one byte, an id and a time.
+const PURGE_BYTES: u64 = 96 + 1 + 16 + 8;
+/// A table of states has at most this part of a segment.
+pub(crate) const PART_OF_SEGMENT: u64 = 8;
 /// A key is surely known for so long, in milliseconds.
 const KEY_MS: u64 = 200_000;
 
@@ -90,7 +101,7 @@ impl World {
         let publication = Publication::new(sent.iter().map(draft).collect()).with_key(key.map(key_of));
         let bus = self.bus()?;
         let answer = Box::pin(async move { bus.publish(publication).await });
-        self.waiting.push(Waiting { answer, sent, key, purge: None });
+        self.waiting.push(Waiting { answer, sent, key, purge: None, state: None, failures: self.disk.failures() });
         // It is in the queue from now on.
         self.answers()
     }
@@ -104,58 +115,89 @@ impl World {
         let answer = Box::pin(async move {
             bus.purge(name(channel)).await.map(|up_to| Published { ids: vec![up_to], is_repeat: false })
         });
-        self.waiting.push(Waiting { answer, sent: Vec::new(), key: None, purge: Some((channel, newest)) });
+        let (purge, failures) = (Some((channel, newest)), self.disk.failures());
+        self.waiting.push(Waiting { answer, sent: Vec::new(), key: None, purge, state: None, failures });
         self.answers()
     }
 
     /// Takes the answers that are there.
     pub(crate) fn answers(&mut self) -> Result<(), String> {
         let guard = self.runtime.enter();
-        let mut all = std::mem::take(&mut self.waiting);
+        let all = std::mem::take(&mut self.waiting);
         let mut answered = Vec::new();
-        all.retain_mut(|waiting| match waiting.answer.as_mut().poll(&mut context()) {
-            Poll::Pending => true,
-            Poll::Ready(answer) => {
-                answered.push((std::mem::take(&mut waiting.sent), waiting.key, waiting.purge, answer));
-                false
+        let mut left = Vec::new();
+        for mut waiting in all {
+            match waiting.answer.as_mut().poll(&mut context()) {
+                Poll::Pending => left.push(waiting),
+                Poll::Ready(answer) => answered.push((waiting, answer)),
             }
-        });
-        self.waiting = all;
+        }
+        self.waiting = left;
         drop(guard);
-        answered.into_iter().try_for_each(|(sent, key, purge, answer)| self.answered(sent, key, purge, answer))
+        answered.into_iter().try_for_each(|(waiting, answer)| self.answered(waiting, answer))
     }
 
-    fn answered(
-        &mut self,
-        sent: Vec<Sent>,
-        key: Option<u64>,
-        purge: Option<(usize, Cursor)>,
-        answer: Result<Published, BusError>,
-    ) -> Result<(), String> {
-        match (answer, purge) {
+    fn answered(&mut self, waiting: Waiting, answer: Result<Published, BusError>) -> Result<(), String> {
+        match (answer, waiting.purge) {
             (Ok(published), Some((channel, newest))) => {
                 let up_to = published.ids.first().copied().unwrap_or_default();
                 self.trace.line(format_args!("purged {}", CHANNELS[channel]));
                 self.has_purged(channel, newest, up_to);
                 Ok(())
             }
-            (Ok(published), None) => self.acknowledged(&sent, key, &published),
-            (Err(BusError::Unknown(why)), _) => {
-                self.trace.line(format_args!("unknown: {why}"));
-                self.unknown.push((sent, key));
-                self.purging.extend(purge);
+            (Ok(_), None) if waiting.state.is_some() => {
+                self.trace.line(format_args!("stored"));
+                waiting.state.iter().for_each(|change| self.state_changed(change, false));
                 Ok(())
             }
-            (Err(error @ (BusError::DiskFull(_) | BusError::Unavailable(_) | BusError::StatesFull(_))), _) => {
+            (Ok(published), None) => self.acknowledged(&waiting.sent, waiting.key, &published),
+            (Err(error), _) if !self.has_cause(&error, &waiting) => Err(format!("an answer without a cause: {error}")),
+            (Err(BusError::Unknown(why)), _) => {
+                self.trace.line(format_args!("unknown: {why}"));
+                self.forget(waiting);
+                Ok(())
+            }
+            (Err(error), _) => {
                 self.trace.line(format_args!("refused: {error}"));
                 Ok(())
             }
-            (Err(error), _) => Err(format!("an answer that has no reason: {error}")),
+        }
+    }
+
+    /// It is unknown whether it was done.
+    pub(crate) fn forget(&mut self, waiting: Waiting) {
+        self.unknown.push((waiting.sent, waiting.key));
+        self.purging.extend(waiting.purge);
+        waiting.state.iter().for_each(|change| self.state_changed(change, true));
+    }
+
+    /// Whether something happened since it was sent, or is as it is, that has to be answered so.
+    fn has_cause(&self, error: &BusError, waiting: &Waiting) -> bool {
+        let failures = self.disk.failures();
+        // The process ends then.
+        let is_ending = failures.sync > self.failures.sync;
+        match error {
+            BusError::Unknown(_) => self.is_dead || is_ending,
+            BusError::DiskFull(_) => failures.full > waiting.failures.full,
+            BusError::Unavailable(_) => failures.write > waiting.failures.write || is_ending,
+            BusError::StatesFull(_) if waiting.state.is_some() => {
+                waiting.state.as_ref().is_some_and(|change| self.may_be_full(change.table))
+            }
+            BusError::StatesFull(_) => waiting.purge.is_some_and(|(channel, _)| {
+                // Purges whose bytes may still be on disk.
+                let others = self.model.purged.keys().chain(self.purging.iter().map(|(other, _)| other));
+                let mut all: Vec<usize> = others.copied().chain([channel]).collect();
+                all.sort_unstable();
+                all.dedup();
+                all.len() as u64 * PURGE_BYTES > self.config.segment_bytes / PART_OF_SEGMENT
+            }),
+            _ => false,
         }
     }
 
     fn acknowledged(&mut self, sent: &[Sent], key: Option<u64>, published: &Published) -> Result<(), String> {
         self.trace.line(format_args!("acknowledged {:?}, repeat {}", texts(published), published.is_repeat));
+        self.acknowledged += 1;
         if published.ids.len() != sent.len() {
             return Err(format!("{} messages have {} ids", sent.len(), published.ids.len()));
         }

@@ -8,7 +8,10 @@ use shared::{
 };
 
 use super::{CHANNELS, World, context, publish::name};
-use crate::model::{Entry, Place};
+use crate::{
+    model::{Entry, Place},
+    time,
+};
 
 /// A client. It outlives the process.
 pub(crate) struct Client {
@@ -123,7 +126,7 @@ impl World {
             // What was removed meanwhile is not known to the list.
             self.refresh_all(&place.channels)?;
         }
-        self.model.check(place, batch)
+        self.model.check(place, batch, time::now().time_ms)
     }
 
     fn refresh_all(&mut self, channels: &[usize]) -> Result<(), String> {
@@ -140,16 +143,17 @@ impl World {
             let oldest = self.stored(&all)?.first().map_or(Cursor::MAX, |(id, _)| *id);
             self.model.removed_up_to = oldest;
         }
-        self.model.refresh(channel, &there)
+        self.model.refresh(channel, &there, time::now().time_ms)
     }
 
     /// What retention has removed in this process. It removes a segment only if all of them exceed the limit.
     pub(crate) fn removals(&mut self) -> Result<(), String> {
         for removal in self.disk.take_removals() {
-            self.model.removed_up_to = self.model.removed_up_to.max(removal.up_to);
-            if self.config.total.is_none_or(|total| removal.bytes <= total) {
+            let has_space = self.config.total.is_none_or(|total| removal.bytes <= total);
+            if has_space && !self.model.are_over_limits(removal.up_to, time::now().time_ms) {
                 return Err(format!("a segment was removed when the log had {} bytes", removal.bytes));
             }
+            self.model.removed_up_to = self.model.removed_up_to.max(removal.up_to);
         }
         Ok(())
     }
@@ -193,6 +197,7 @@ impl World {
 
     /// Reads everything after some cursor, or from the oldest message on, and compares it.
     pub(crate) fn verify(&mut self) -> Result<(), String> {
+        self.verify_states()?;
         let channel = self.random.index(CHANNELS.len());
         if self.config.has_retention() {
             self.refresh(channel)?;
@@ -206,7 +211,7 @@ impl World {
         };
         let mut place = self.model.place(vec![channel], cursor);
         let mut reader = self.reader(&place)?;
-        self.drain(&mut reader, |world, batch| world.model.check(&mut place, batch))?;
+        self.drain(&mut reader, |world, batch| world.model.check(&mut place, batch, time::now().time_ms))?;
         self.model.check_end(&place)
     }
 

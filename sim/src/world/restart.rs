@@ -6,31 +6,35 @@ use shared::{
     live::bus::{
         Bus as _, MemoryBus,
         file::{
-            Fsync, OpenError,
+            Examined, Fsync, OpenError,
+            disk::Disk,
             stepped::{SteppedBus, repair_disk},
         },
     },
     pure::Cursor,
 };
 
-use super::{CHANNELS, Process, World, context};
+use super::{CHANNELS, Process, World, context, publish::Sent};
 use crate::{
-    disk::Faults,
+    disk::{Damage, Faults},
     model::{Entry, Model, State},
     time,
 };
 
-/// With a sync each second, a message is durable after so many milliseconds.
-const SYNCED_MS: u64 = 1_005;
+/// With [`Fsync::EverySecond`], a power cut takes what was acknowledged within so many milliseconds.
+const MAX_UNSYNCED_MS: u64 = 1_000;
 /// A start that is interrupted more often is left alone.
 const INTERRUPTIONS: usize = 3;
 
 /// What happened between two processes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Ended {
     /// Changes of the disk after this one may be lost; none if there is none.
     durable: Option<u64>,
-    is_repaired: bool,
+    /// What was damaged, and repaired.
+    repaired: Option<Damage>,
+    /// The last process ended in order, so all of it is durable.
+    is_orderly: bool,
 }
 
 impl World {
@@ -52,22 +56,28 @@ impl World {
             }
         }
         self.answers()?;
+        let is_orderly = self.disk.failures().sync == self.failures.sync;
+        if is_orderly && !self.waiting.is_empty() {
+            return Err("the process ended and has not answered".to_owned());
+        }
         let is_power_cut = self.random.percent(30);
-        self.restart(is_power_cut)
+        self.replace(is_power_cut, Ended { is_orderly, ..Ended::default() })
     }
 
     /// The process ends, or the power is cut; and the next process.
     pub(crate) fn restart(&mut self, is_power_cut: bool) -> Result<(), String> {
+        self.replace(is_power_cut, Ended::default())
+    }
+
+    fn replace(&mut self, is_power_cut: bool, mut ended: Ended) -> Result<(), String> {
         self.clients.iter_mut().for_each(|client| client.reader = None);
         for waiting in std::mem::take(&mut self.waiting) {
-            self.unknown.push((waiting.sent, waiting.key));
-            self.purging.extend(waiting.purge);
+            self.forget(waiting);
         }
         self.process = None;
         if self.config.is_memory {
             return self.start_without_disk();
         }
-        let mut ended = Ended::default();
         self.end(is_power_cut, &mut ended);
         self.open(&mut ended)?;
         self.resolve(ended)
@@ -88,12 +98,13 @@ impl World {
         self.trace.line(format_args!("start {}", self.starts));
         self.lose((Cursor::ZERO, Cursor::MAX));
         // The cursors of this log are valid.
-        self.model = Model { may_exaggerate: self.model.may_exaggerate, ..Model::default() };
+        self.model = Model { may_exaggerate: self.model.may_exaggerate, limits: self.model.limits, ..Model::default() };
         self.unknown.clear();
         self.purging.clear();
         self.keyed.clear();
         self.process =
             Some(Process::Memory(Arc::new(MemoryBus::numbered(self.config.limits(), time::now, self.starts))));
+        self.begin();
         Ok(())
     }
 
@@ -116,51 +127,42 @@ impl World {
     fn open(&mut self, ended: &mut Ended) -> Result<(), String> {
         self.starts += 1;
         self.trace.line(format_args!("start {}", self.starts));
-        for attempt in 0..2 * INTERRUPTIONS {
+        for attempt in 0..3 * INTERRUPTIONS {
             let is_interrupted = self.config.crashes && attempt < INTERRUPTIONS && self.random.percent(20);
             let crash = is_interrupted.then(|| self.random.below(10));
-            self.disk.set_faults(Faults { crash, ..self.disk.faults() });
+            let is_failing = self.config.errors && attempt < INTERRUPTIONS && self.random.percent(10);
+            let sync = is_failing && self.random.percent(50);
+            self.disk.set_faults(Faults { crash, sync, write: is_failing && !sync, space: self.disk.faults().space });
+            let before = self.disk.failures();
             let opened = self.act(|world| {
                 let (disk, config) = (Arc::new(world.disk.clone()), &world.config);
                 SteppedBus::open(disk, config.options(), config.segment_bytes, config.limits(), time::now)
             });
+            let space = self.disk.faults().space;
             match opened {
                 Some(Ok(stepped)) => {
-                    self.disk.set_faults(Faults { crash: None, ..self.disk.faults() });
+                    self.disk.set_faults(Faults { space, ..Faults::default() });
                     self.process = Some(Process::File(Box::new(stepped)));
                     // It completes what an earlier process began.
                     let removed = self.disk.take_removals().into_iter().map(|removal| removal.up_to).max();
                     self.model.removed_up_to = self.model.removed_up_to.max(removed.unwrap_or_default());
+                    // It has checked everything but the records: an index that is damaged was made again.
+                    self.damage.take_if(|damage| damage.written.is_none());
+                    self.begin();
                     return self.watch();
                 }
-                Some(Err(error @ OpenError::Damaged { .. })) => {
-                    if !self.model.is_damaged {
-                        return Err(format!("the start failed: {error}"));
+                Some(Err(error @ OpenError::Damaged { .. })) => self.repair(&error, ended)?,
+                Some(Err(error)) => {
+                    let after = self.disk.failures();
+                    if after == before {
+                        return Err(format!("the start failed without a cause: {error}"));
                     }
                     self.trace.line(format_args!("refused: {error}"));
+                    // Somebody makes space.
+                    let space = space.filter(|_| after.full == before.full);
                     self.disk = self.disk.kill();
-                    // A repair needs space, as its error says.
-                    self.disk.set_faults(Faults { space: None, ..self.disk.faults() });
-                    let disk: Arc<dyn shared::live::bus::file::disk::Disk> = Arc::new(self.disk.clone());
-                    match self.act(|_| repair_disk(&disk, time::now().time_ms)) {
-                        Some(Ok(examined)) => {
-                            self.trace.line(format_args!("repaired: {:?}", examined.cut));
-                            ended.is_repaired = true;
-                        }
-                        Some(Err(error)) => return Err(format!("the repair failed: {error}")),
-                        None => {
-                            ended.is_repaired = true;
-                            let is_power_cut = self.random.percent(60);
-                            self.end(is_power_cut, ended);
-                        }
-                    }
+                    self.disk.set_faults(Faults { space, ..Faults::default() });
                 }
-                Some(Err(error)) if self.disk.faults().space.is_some() => {
-                    self.trace.line(format_args!("refused: {error}"));
-                    self.disk.set_faults(Faults::default());
-                    self.disk = self.disk.kill();
-                }
-                Some(Err(error)) => return Err(format!("the start failed: {error}")),
                 None => {
                     let is_power_cut = self.random.percent(60);
                     self.end(is_power_cut, ended);
@@ -170,9 +172,47 @@ impl World {
         Err("no start succeeded".to_owned())
     }
 
+    /// The log is damaged, as a start says, and is cut where it is.
+    fn repair(&mut self, why: &OpenError, ended: &mut Ended) -> Result<(), String> {
+        // If a repair is interrupted, there is another one.
+        ended.repaired = self.damage.take().or(ended.repaired.take());
+        let damaged = ended.repaired.as_ref();
+        let Damage { file, written, .. } =
+            damaged.ok_or_else(|| format!("a start found damage where there is none: {why}"))?.clone();
+        if !matches!(why, OpenError::Damaged { file: found, .. } if *found == file) {
+            return Err(format!("{file} is damaged, and a start found: {why}"));
+        }
+        self.trace.line(format_args!("refused: {why}"));
+        let crash = self.disk.faults().crash;
+        self.disk = self.disk.kill();
+        // It needs space, as its error says.
+        self.disk.set_faults(Faults { crash, ..Faults::default() });
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        match self.act(|_| repair_disk(&disk, time::now().time_ms)) {
+            Some(Ok(Examined { cut, .. })) => {
+                self.trace.line(format_args!("repaired: {cut:?}"));
+                let begin = written.map(|(begin, _)| begin);
+                // Without one, an earlier repair was interrupted and has cut it.
+                if let Some(cut) = cut
+                    && (cut.file != file || begin.is_none_or(|begin| cut.offset < begin))
+                {
+                    return Err(format!("{file} was damaged in a write at {begin:?}, and was cut at {}", cut.offset));
+                }
+                Ok(())
+            }
+            Some(Err(error)) => Err(format!("the repair failed: {error}")),
+            None => {
+                let is_power_cut = self.random.percent(60);
+                self.end(is_power_cut, ended);
+                Ok(())
+            }
+        }
+    }
+
     /// These messages are gone as if they had never been.
     fn vanish(&mut self, is_gone: impl Fn(&Cursor) -> bool) {
-        let gone = self.model.entries.iter_mut().filter(|(id, entry)| entry.state == State::There && is_gone(id));
+        let may_vanish = |entry: &Entry| matches!(entry.state, State::There | State::Removed);
+        let gone = self.model.entries.iter_mut().filter(|(id, entry)| may_vanish(entry) && is_gone(id));
         gone.for_each(|(_, entry)| entry.state = State::Vanished);
     }
 
@@ -189,8 +229,12 @@ impl World {
 
     /// Compares what the next process has with the list.
     fn resolve(&mut self, ended: Ended) -> Result<(), String> {
-        if ended.is_repaired && self.model.newest.ms >= time::now().time_ms {
-            // Ids were ahead of the clock, and damage took what says so: a repair cannot know it.
+        let repaired = ended.repaired;
+        let log = self.bus()?.log().clone();
+        let newest = self.model.newest;
+        let is_ahead = newest.ms >= time::now().time_ms && newest > log.head();
+        if repaired.is_some() && is_ahead && log.can_have_issued(newest) {
+            // Ids were ahead of the clock, and what said so cannot be read any more.
             self.is_over = true;
             return Ok(());
         }
@@ -198,19 +242,28 @@ impl World {
         let all: Vec<usize> = (0..CHANNELS.len()).collect();
         let stored = self.stored(&all)?;
         let there: BTreeSet<Cursor> = stored.iter().map(|(id, _)| *id).collect();
+        if repaired.is_some() && stored.is_empty() {
+            self.model.begins_at = log.head();
+        }
         self.resolve_unknown(&stored)?;
-        if self.config.total.is_some() || ended.is_repaired {
+        for keyed in self.keyed.values_mut() {
             // Keys go with the segments.
-            self.keyed.clear();
+            keyed.is_vague |= keyed.ids.iter().flatten().any(|id| *id <= self.model.removed_up_to);
         }
         if let Some(id) = seen.iter().find(|id| !there.contains(id) && !self.model.entries.contains_key(id))
             && self.config.fsync == Fsync::Always
-            && !self.config.damage
+            && repaired.is_none()
         {
             return Err(format!("a reader got {id}, which is lost"));
         }
+        let is_limited = self.config.count.is_some() || self.config.age_ms.is_some();
+        // Without the newest ones, older messages are within the limits of their channels again.
+        let may_return = self.config.count.is_some() && (self.config.fsync != Fsync::Always || repaired.is_some());
         for (id, number) in &stored {
-            match self.model.entries.get(id) {
+            match self.model.entries.get_mut(id) {
+                Some(entry) if entry.number == *number && entry.state == State::Removed && may_return => {
+                    entry.state = State::There;
+                }
                 Some(entry) if entry.number == *number && matches!(entry.state, State::There | State::Purged) => {}
                 Some(entry) => {
                     return Err(format!(
@@ -222,9 +275,13 @@ impl World {
             }
         }
         let is_missing = |(id, entry): &(&Cursor, &Entry)| entry.state == State::There && !there.contains(id);
+        // The change of the disk from which on a repair may have cut it.
+        let cut = repaired.and_then(|damage| damage.written).map(|(_, number)| number);
         let is_volatile = |entry: &Entry| {
-            ended.is_repaired
-                || self.config.fsync != Fsync::Always && ended.durable.is_some_and(|durable| entry.changes > durable)
+            cut.is_some_and(|number| entry.changes >= number)
+                || self.config.fsync != Fsync::Always
+                    && !ended.is_orderly
+                    && ended.durable.is_some_and(|durable| entry.changes > durable)
         };
         let newest = there.last().copied().unwrap_or_default();
         let mut first_gone = None;
@@ -233,31 +290,34 @@ impl World {
                 // Retention, or an error that this finds.
                 continue;
             }
-            // A sync that fails is noticed up to a second later.
-            let age_ms = self.elapsed_ms - entry.at_ms;
-            if self.config.fsync == Fsync::EverySecond
-                && age_ms > SYNCED_MS
-                && !ended.is_repaired
-                && !self.config.errors
-            {
-                return Err(format!(
-                    "message {} under {id} was lost {age_ms} ms after it was acknowledged",
-                    entry.number
-                ));
+            let (_, first_ms) = *first_gone.get_or_insert((*id, entry.at_ms));
+            let within_ms = entry.at_ms - first_ms;
+            if self.config.fsync == Fsync::EverySecond && within_ms > MAX_UNSYNCED_MS && cut.is_none() {
+                return Err(format!("messages were lost that were acknowledged within {within_ms} ms"));
             }
-            first_gone.get_or_insert(*id);
         }
-        if let Some(first) = first_gone {
+        let is_lossy = self.config.fsync != Fsync::Always && !ended.is_orderly && ended.durable.is_some();
+        let is_lossy = is_limited && (is_lossy || cut.is_some());
+        // What the limits of channels had removed may be lost, too.
+        let mut removed = self.model.entries.iter().filter(|(_, entry)| entry.state == State::Removed);
+        let has_lost_removed = is_lossy && removed.any(|(id, _)| *id > log.head());
+        if first_gone.is_some() || has_lost_removed {
+            let first = first_gone.map_or(Cursor::MAX, |(first, _)| first);
             let after = self.model.entries.range(..first).next_back().map_or(Self::floor(), |(id, _)| *id);
+            let after = after.min(if is_lossy { log.head() } else { Cursor::MAX });
             self.trace.line(format_args!("messages after {after} are lost"));
-            self.vanish(|id| *id >= first);
-            self.lose((after, self.model.newest));
-            let gone = |ids: &Vec<Cursor>| ids.iter().any(|id| *id >= first);
+            self.vanish(|id| *id > after);
+            self.lose((after.max(self.model.begins_at), self.model.newest));
+            let gone = |ids: &Vec<Cursor>| ids.iter().any(|id| *id > after);
             for keyed in self.keyed.values_mut().filter(|keyed| keyed.ids.as_ref().is_some_and(gone)) {
                 keyed.ids = None;
             }
         }
         self.resolve_purges(&there);
+        self.resolve_states(
+            ended.durable.filter(|_| self.config.fsync != Fsync::Always && !ended.is_orderly),
+            cut.is_some(),
+        )?;
         all.into_iter().try_for_each(|channel| self.refresh(channel))
     }
 
@@ -268,19 +328,25 @@ impl World {
 
     /// A publication without an answer is there as a whole, or not at all.
     fn resolve_unknown(&mut self, stored: &[(Cursor, u64)]) -> Result<(), String> {
+        // The limits of a channel may not keep all of it.
+        let is_limited = self.config.count.is_some() || self.config.age_ms.is_some();
+        let head = self.bus()?.log().head();
         for (sent, key) in std::mem::take(&mut self.unknown) {
             // What is known already was repeated.
             let is_new = |id: &Cursor| !self.model.entries.contains_key(id);
             let find =
                 |number: u64| stored.iter().find(|(id, found)| *found == number && is_new(id)).map(|(id, _)| *id);
-            let ids: Vec<Cursor> = sent.iter().filter_map(|sent| find(sent.number)).collect();
-            if ids.is_empty() {
+            let found: Vec<(Cursor, &Sent)> = sent.iter().filter_map(|sent| Some((find(sent.number)?, sent))).collect();
+            if found.len() != sent.len() && is_limited {
+                self.model.unlisted_up_to = head;
+            }
+            if found.is_empty() {
                 continue;
             }
-            if ids.len() != sent.len() {
-                return Err(format!("of a publication of {} messages, {} are there", sent.len(), ids.len()));
+            if found.len() != sent.len() && !is_limited {
+                return Err(format!("of a publication of {} messages, {} are there", sent.len(), found.len()));
             }
-            for (sent, id) in sent.iter().zip(&ids) {
+            for (id, sent) in &found {
                 self.trace.line(format_args!("message {} is there under {id}", sent.number));
                 let entry = Entry {
                     channel: sent.channel,
@@ -293,7 +359,8 @@ impl World {
                 self.model.add(*id, entry)?;
             }
             if let Some(keyed) = key.and_then(|key| self.keyed.get_mut(&key)) {
-                keyed.ids = Some(ids);
+                keyed.ids = Some(found.iter().map(|(id, _)| *id).collect());
+                keyed.is_vague |= found.len() != sent.len();
             }
         }
         Ok(())

@@ -26,6 +26,8 @@ enum Step {
     Fail,
     Damage,
     Jump,
+    Slow,
+    Store,
 }
 
 impl World {
@@ -52,8 +54,10 @@ impl World {
             (Step::Fill, 2 * fills),
             (Step::Free, 4 * fills.max(errors)),
             (Step::Fail, 2 * errors),
-            (Step::Damage, u64::from(config.damage && !self.model.is_damaged)),
+            (Step::Damage, u64::from(config.damage && self.damage.is_none())),
             (Step::Jump, 2 * u64::from(config.jumps && !config.damage)),
+            (Step::Slow, 2 * u64::from(config.slow)),
+            (Step::Store, 8 * u64::from(config.states)),
         ];
         let sum: u64 = weights.iter().map(|(_, weight)| weight).sum();
         let mut left = self.random.below(sum);
@@ -108,16 +112,26 @@ impl World {
             }
             Step::Fail => {
                 let sync = self.random.percent(40);
-                self.trace.line(format_args!("{} fail", if sync { "syncs" } else { "writes" }));
-                self.disk.set_faults(Faults { sync, write: !sync, ..self.disk.faults() });
+                // What a failed write left cannot be removed then.
+                let write = !sync || self.random.percent(50);
+                self.trace.line(format_args!("syncs fail: {sync}, writes fail: {write}"));
+                self.disk.set_faults(Faults { sync, write, ..self.disk.faults() });
                 Ok(())
             }
             Step::Damage => {
-                self.model.is_damaged = self.disk.damage().is_some();
+                self.damage = self.disk.damage();
+                self.model.may_exaggerate |= self.damage.is_some();
+                self.note_damage();
                 Ok(())
             }
             Step::Jump => {
                 self.jump();
+                Ok(())
+            }
+            Step::Store => self.store_state(),
+            Step::Slow => {
+                self.is_slow = !self.is_slow;
+                self.trace.line(format_args!("syncs take a long time: {}", self.is_slow));
                 Ok(())
             }
         }
@@ -126,7 +140,8 @@ impl World {
     fn tick(&mut self) -> Result<(), String> {
         let ms = match self.random.below(20) {
             0..12 => self.random.below(40),
-            12..19 => self.random.below(2_500),
+            // What waits for a sync that takes long has to happen before its end.
+            12..19 => self.random.below(if self.is_slow { 600 } else { 2_500 }),
             // Long enough for purged messages to leave the disk.
             _ if self.config.purges => 50_000_000,
             _ => 100_000,
