@@ -81,7 +81,7 @@ impl Streams {
                 Some(difference) => differences.push(difference),
             }
         }
-        Err(format!("after the start, the streams are none that may be there: {}", differences.join(", or ")))
+        Err(format!("after the start, no permitted state of the streams is there: {}", differences.join(", or ")))
     }
 
     fn end(&mut self, is_power_cut: bool, durable: &mut Option<u64>) {

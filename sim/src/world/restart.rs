@@ -178,7 +178,7 @@ impl World {
         ended.repaired = self.damage.take().or(ended.repaired.take());
         let damaged = ended.repaired.as_ref();
         let Damage { file, written, .. } =
-            damaged.ok_or_else(|| format!("a start found damage where there is none: {why}"))?.clone();
+            damaged.ok_or_else(|| format!("a start found damage in an undamaged log: {why}"))?.clone();
         if !matches!(why, OpenError::Damaged { file: found, .. } if *found == file) {
             return Err(format!("{file} is damaged, and a start found: {why}"));
         }
