@@ -1,5 +1,5 @@
 // What a call to the backend costs: processor time of `standalone` for each Socket.IO event that a backend answers, and for each that nobody answers,
-// with so many calls in progress. The table of docs/PERFORMANCE.md. Clients and backend are processes of their own, and do not count.
+// with so many calls in progress. Clients and backend are processes of their own, and do not count.
 //   CALLS=100000 IN_FLIGHT=64 node scaling/calls.js
 
 import { fork } from "node:child_process";
