@@ -80,9 +80,9 @@ impl Streams {
         let mut random = random;
         let disk = SimDisk::new(random.fork(), trace.clone());
         let runtime = Builder::new_current_thread().enable_time().build().map_err(|error| error.to_string())?;
-        // Streams take a quarter of the disk at most, and a segment is a small part of it.
-        let total = config.total.map(|total| 60_000 + total);
-        let segment_bytes = config.segment_bytes.min(8_192);
+        // Streams take a quarter of the disk at most, and a segment is a small part of it. Retention has to remove some.
+        let total = config.total.map(|total| 28_000 + total / 4);
+        let segment_bytes = config.segment_bytes.min(4_096);
         let config = Config { is_memory: false, total, segment_bytes, ..config };
         let mut world = Self {
             config,
@@ -155,7 +155,7 @@ impl Streams {
             0..36 => self.ask(),
             36..62 => self.write(),
             62..72 => {
-                self.fill();
+                (0..=self.random.below(6)).for_each(|_| self.fill());
                 Ok(())
             }
             72..76 => {
