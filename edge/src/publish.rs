@@ -58,7 +58,8 @@ fn respond(
     body: RequestBody,
 ) -> ResponseFuture {
     let body = BodyReader::new(parts.headers, body);
-    let trace = service.edge.traces.parent(parts.headers);
+    // In a box: every request would have its room.
+    let trace = service.edge.traces.parent(parts.headers).map(Box::new);
     let service = service.clone();
     response(async move {
         let publish = publish?;
@@ -110,7 +111,7 @@ impl AuthorizedPublish {
         service: &Service,
         body: &[u8],
         mut share: Share,
-        trace: Option<TraceContext>,
+        trace: Option<Box<TraceContext>>,
     ) -> Result<HttpResponse, ApiError> {
         let Self { access, kind, key, addressed } = self;
         let is_one = addressed.as_ref().is_some_and(|addressed| addressed.channels.len() == 1);
@@ -118,7 +119,8 @@ impl AuthorizedPublish {
             Some(addressed) => addressed.drafts(&kind, body)?,
             None => lines(body, &access)?,
         };
-        let published = publish(service, &access, drafts, key, body.len(), &mut share, trace).await?;
+        let published =
+            publish(service, &access, drafts, key, body.len(), &mut share, trace.map(|trace| *trace)).await?;
         let mut answer = HttpResponse::Created();
         answer.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
         answer.content_type(HeaderValue::from_static("application/json"));

@@ -1,5 +1,6 @@
 //! One publication, after everything of the request is known to be valid: the client's rate, the permission of the backend, the bus.
 
+use futures_util::future::Either;
 use shared::{
     live::bus::{BusError, IdempotencyKey, Publication, Published},
     pure::{ChannelName, Draft, Message},
@@ -21,20 +22,20 @@ use crate::{
 /// # Errors
 /// 429 or 413 beyond the client's rate, 503 when there is no memory or no bus, 422 for a key of other messages. Nothing was published,
 /// except with `outcome_unknown`.
-pub async fn publish(
-    service: &Service,
-    access: &Access,
+pub fn publish<'a>(
+    service: &'a Service,
+    access: &'a Access,
     drafts: Vec<Draft>,
     key: Option<IdempotencyKey>,
     received: usize,
-    share: &mut Share,
+    share: &'a mut Share,
     trace: Option<TraceContext>,
-) -> Result<Published, ApiError> {
+) -> impl Future<Output = Result<Published, ApiError>> + use<'a> {
     let attempt = Attempt { service, access, key, received };
     match service.edge.traces.root(trace) {
-        None => attempt.run(drafts, share, None).await,
+        None => Either::Left(attempt.run(drafts, share, None)),
         // In a box: every publication would have its room.
-        trace => Box::pin(attempt.traced(drafts, share, trace)).await,
+        trace => Either::Right(Box::pin(attempt.traced(drafts, share, trace))),
     }
 }
 
@@ -62,7 +63,7 @@ impl Attempt<'_> {
             span.set("messaging.batch.message_count", drafts.len() as u64);
         }
         let within = span.as_ref().map(Span::context).or(trace);
-        let result = self.run(drafts, share, within).await;
+        let result = self.run(drafts, share, within.map(Box::new)).await;
         if let (Some(span), Err(error)) = (&mut span, &result) {
             span.fail(error.code());
         }
@@ -74,7 +75,7 @@ impl Attempt<'_> {
         self,
         mut drafts: Vec<Draft>,
         share: &mut Share,
-        trace: Option<TraceContext>,
+        trace: Option<Box<TraceContext>>,
     ) -> Result<Published, ApiError> {
         let Self { service, access, key, received } = self;
         let edge = &service.edge;
@@ -88,20 +89,19 @@ impl Attempt<'_> {
         })?;
         let count = drafts.len();
         let mut original = None;
-        if let Some(call) = PermissionCall::new(edge, access, CallKind::Publish, received) {
-            // A repetition gets the first answer, and nobody is asked again.
-            if let Some(first) = answered(service, key.as_ref(), &drafts).await? {
+        if let Some(call) = PermissionCall::new(edge, access, CallKind::Publish, received).map(Box::new) {
+            // A repetition gets the first answer, and nobody is asked again. In boxes: every publication would have their room.
+            if let Some(first) = Box::pin(answered(service, key.as_ref(), &drafts)).await? {
                 edge.metrics.repeats.inc();
                 return Ok(first);
             }
             original = key.is_some().then(|| drafts.clone());
-            // In a box: every publication would have its room.
-            Box::pin(call.under(trace).publish(&mut drafts)).await?;
+            Box::pin(call.under(trace.as_deref().copied()).publish(&mut drafts)).await?;
         }
         let publication = Publication { key, original, ..Publication::new(drafts) };
         let published = match trace {
             None => service.bus.publish(publication).await,
-            trace => Box::pin(watched(service, publication, trace)).await,
+            Some(trace) => Box::pin(watched(service, publication, *trace)).await,
         };
         let published = published.map_err(|error| refused(service, error))?;
         if published.is_repeat {
@@ -114,14 +114,10 @@ impl Attempt<'_> {
 }
 
 /// Publishes as a part of a trace, which gets the deliveries of the messages, too.
-async fn watched(
-    service: &Service,
-    publication: Publication,
-    trace: Option<TraceContext>,
-) -> Result<Published, BusError> {
+async fn watched(service: &Service, publication: Publication, trace: TraceContext) -> Result<Published, BusError> {
     let traces = &service.edge.traces;
     let channels: Vec<ChannelName> = publication.drafts.iter().map(|draft| draft.channel.clone()).collect();
-    let (expected, mut span) = (traces.expect(trace), traces.begin(trace, "log", SpanKind::Internal));
+    let (expected, mut span) = (traces.expect(Some(trace)), traces.begin(Some(trace), "log", SpanKind::Internal));
     let published = service.bus.publish(publication).await;
     match (&published, &mut span) {
         (Ok(published), _) if published.is_repeat => {}
