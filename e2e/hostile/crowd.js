@@ -55,7 +55,8 @@ export class Crowd {
 
   /** Says a byte each on all that are open, every so often, until stopped. */
   trickle(byte, every) {
-    const timer = setInterval(() => this.callers.forEach((caller) => caller.say(byte)), every);
+    // On a busy machine a connection may open later than this begins: first comes what it begins with.
+    const timer = setInterval(() => this.callers.forEach((caller) => caller.opened && caller.say(byte)), every);
     return () => clearInterval(timer);
   }
 
