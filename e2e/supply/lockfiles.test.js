@@ -12,7 +12,7 @@ const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..")
 const FILES = execFileSync("git", ["ls-files", "*package-lock.json"], { cwd: ROOT, encoding: "utf8" }).trim().split("\n");
 
 /** What may be given away with the pages; MPL-2.0 (checks and bundlers) is for development alone. */
-const LICENCES = ["(AFL-2.1 OR BSD-3-Clause)", "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT"];
+const LICENCES = ["(AFL-2.1 OR BSD-3-Clause)", "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "MIT"];
 /** Packages that say it in their sources, and not where npm looks. All MIT. */
 const SILENT = ["base64-arraybuffer@0.1.4", "component-bind@1.0.0", "component-inherit@0.0.3", "indexof@0.0.1", "to-array@0.1.4", "xmlhttprequest-ssl@1.6.3", "xmlhttprequest-ssl@2.1.2"];
 /**

@@ -116,9 +116,9 @@ describe("refusals are counted by reason", { concurrency: 4 }, () => {
 
   test("every reason is tested here", async () => {
     const service = await serve({});
-    // These are tested in standalone/tests/backend and edge/src: service/tests.rs, publish.rs, limits/tests.rs, server/tests.rs, http1/sockets.rs; and
-    // chat-svc/tests/api/application.rs.
-    const elsewhere = ["api_rate", "backend_refused", "backend_unavailable", "channels_per_client", "disconnected", "disk_full", "idempotency_keys", "outcome_unknown", "receive_total", "sockets_per_address", "stream_bytes"];
+    // These are tested in standalone/tests/backend and edge/src: service/tests.rs, publish.rs, limits/tests.rs, limits/api.rs, server/tests.rs, http1/sockets.rs;
+    // chat-svc/tests/api/application.rs; and e2e/hostile/memory.test.js.
+    const elsewhere = ["api_answers", "api_rate", "backend_refused", "backend_unavailable", "behind", "channels_per_client", "disconnected", "disk_full", "idempotency_keys", "outcome_unknown", "receive_total", "sockets_per_address", "stream_bytes"];
     assert.deepEqual([...(await counts(service.base)).keys()].toSorted(), [...Object.keys(REASONS), "bus_unavailable", ...elsewhere].toSorted());
   });
 });
