@@ -252,7 +252,7 @@ fn first_failing(copy: &Path, without: usize) -> Option<u64> {
             .env("WITHOUT", without.to_string())
             .stderr(Stdio::null())
             .output()
-            .unwrap();
+            .expect("the copy was built");
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(text.contains("50 seeds in "), "it was not run: {text}");
         let seed = |line: &str| line.strip_prefix("seed ")?.split_once(" failed: ")?.0.parse().ok();

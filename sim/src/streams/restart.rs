@@ -148,7 +148,7 @@ impl Streams {
     /// # Errors
     /// What no list can have.
     pub(super) fn compare(&mut self, list: &mut List) -> Result<Option<String>, String> {
-        for at in 0..NAMES.len() {
+        for (at, name) in NAMES.iter().enumerate() {
             let expected = match list.expect(&super::list::Op::Delete { at }) {
                 Expected::Done => None,
                 other => Some(other),
@@ -158,7 +158,7 @@ impl Streams {
                 (Err(got), Some(expected)) if got == expected => continue,
                 (found, expected) => {
                     let found = found.map(|found| found.info);
-                    return Ok(Some(format!("{} is {found:?}, and not {expected:?}", NAMES[at])));
+                    return Ok(Some(format!("{name} is {found:?}, and not {expected:?}")));
                 }
             };
             let Some(stream) = list.streams.get_mut(&at) else { continue };
@@ -170,7 +170,7 @@ impl Streams {
                 && is_at(stream.created, found.info.created)
                 && is_at(stream.tail, found.info.tail);
             if !has_all || !has_state {
-                return Ok(Some(format!("{} has {found:?}, and not {stream:?}", NAMES[at])));
+                return Ok(Some(format!("{name} has {found:?}, and not {stream:?}")));
             }
             (stream.created, stream.tail) = (Some(found.info.created), Some(found.info.tail));
             stream.messages = found.messages;
@@ -180,20 +180,20 @@ impl Streams {
 
     /// What is there after damage: of each stream a part without a hole, and a gap if its beginning is missing.
     fn compare_damaged(&mut self, is_repaired: bool) -> Result<(), String> {
-        for at in 0..NAMES.len() {
+        for (at, name) in NAMES.iter().enumerate() {
             let Ok(Found { info, messages, is_gap }) = self.find(at)? else { continue };
             let numbers: Vec<u64> = messages.iter().map(|(number, _)| *number).collect();
-            self.trace.line(format_args!("{} has {numbers:?}, gap {is_gap}, repaired {is_repaired}", NAMES[at]));
+            self.trace.line(format_args!("{name} has {numbers:?}, gap {is_gap}, repaired {is_repaired}"));
             let Some(ever) = self.ever.get(&info.created) else { continue };
             let Some(first) = numbers.first().copied() else { continue };
             let known: Vec<u64> = ever.iter().copied().filter(|number| *number >= first).take(numbers.len()).collect();
             // What was not answered may be there, too.
             let is_part = known.iter().zip(&numbers).all(|(a, b)| a == b);
             if !is_part {
-                return Err(format!("{} has {numbers:?} after damage, of {ever:?}", NAMES[at]));
+                return Err(format!("{name} has {numbers:?} after damage, of {ever:?}"));
             }
             if ever.first().is_some_and(|oldest| *oldest < first) && !is_gap {
-                return Err(format!("{} has lost its beginning of {ever:?}, and nobody gets a gap", NAMES[at]));
+                return Err(format!("{name} has lost its beginning of {ever:?}, and nobody gets a gap"));
             }
         }
         self.is_over = true;

@@ -60,12 +60,12 @@ pub(super) fn key(key: &ServerKey) -> EntryChange {
 
 /// The entry of a subscription, or that there is none any more.
 pub(super) fn subscription(id: &str, subscription: Option<&Subscription>) -> EntryChange {
-    (format!("{SUBSCRIPTION}{id}").into_bytes(), subscription.and_then(|one| encode(one)))
+    (format!("{SUBSCRIPTION}{id}").into_bytes(), subscription.and_then(encode))
 }
 
 /// The entry of a stream of a subscription, or that there is none any more.
 pub(super) fn link(id: &str, stream: &ChannelName, link: Option<&Link>) -> EntryChange {
-    (format!("{LINK}{id}/{stream}").into_bytes(), link.and_then(|one| encode(one)))
+    (format!("{LINK}{id}/{stream}").into_bytes(), link.and_then(encode))
 }
 
 fn encode(value: &impl serde::Serialize) -> Option<Bytes> {

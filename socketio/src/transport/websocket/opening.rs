@@ -84,6 +84,7 @@ pub(crate) fn answer_upgrade(
     }))
 }
 
+#[expect(clippy::result_large_err, reason = "it is the answer")]
 fn upgrade(conn: Arc<Conn>, accepted: HeaderValue, incoming: ClientBytes) -> Answer {
     match WebSocket::attach(conn, incoming) {
         Ok(socket) => Ok(switch(accepted).finish().set_body(socket)),

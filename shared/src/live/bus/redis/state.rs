@@ -43,6 +43,9 @@ pub(super) async fn write(shared: &Shared, owner: &str, name: &str, state: &[u8]
     }
 }
 
+/// A field of a hash, and its value.
+type Pair = (Vec<u8>, Vec<u8>);
+
 /// See [`Bus::read_entries`](crate::live::bus::Bus::read_entries).
 pub(super) async fn read_entries(shared: &Shared, name: &str) -> Result<Vec<Entry>, BusError> {
     let mut connection = shared.connection()?.connection;
@@ -50,7 +53,7 @@ pub(super) async fn read_entries(shared: &Shared, name: &str) -> Result<Vec<Entr
     loop {
         let mut call = redis::cmd("HSCAN");
         call.arg(&key).arg(&at).arg("COUNT").arg(PAGE);
-        let (next, page): (String, Vec<(Vec<u8>, Vec<u8>)>) = within(call.query_async(&mut connection)).await?;
+        let (next, page): (String, Vec<Pair>) = within(call.query_async(&mut connection)).await?;
         entries.extend(page.into_iter().map(|(key, value)| (key, value.into())));
         if next == "0" {
             return Ok(entries);
