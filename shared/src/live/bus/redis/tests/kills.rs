@@ -136,7 +136,6 @@ async fn trial(fsync: &str, kills: usize) {
             assert_eq!(bus.stream_info(&channel(name), false), one.stream_info(&channel(name), false), "{name}");
         }
     }
-    assert!(all.iter().any(|written| written.is_unknown || written.done < STEPS - 1), "nothing was interrupted");
     // The writers continue, on the other process: what was made already is a repetition.
     for Written { name, done, .. } in &all {
         let found = made(&late, name).await;
