@@ -7,6 +7,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -55,6 +56,19 @@ pub struct Server {
     authority: Option<String>,
 }
 
+/// A port that was free a moment ago, and is not given again. It is none of those that the kernel gives to connections, which could take it while the
+/// server is down.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + (number % 20_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 impl Server {
     /// One that keeps nothing when it ends.
     pub async fn start() -> Self {
@@ -97,8 +111,7 @@ impl Server {
     }
 
     fn prepared(options: &[&str], before_host: &str) -> Self {
-        // Free a moment ago. If another process takes it in the meantime, the start fails.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let dir = std::env::temp_dir().join(format!("trident-redis-{}-{port}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         let options = options.iter().map(|option| (*option).to_owned()).collect();
