@@ -43,7 +43,7 @@ run:
 	cargo run --release --locked -p standalone --features jemalloc
 
 # Most tests wait for most of their time, so more of them run at once than there are processors.
-test: export RUST_TEST_THREADS ?= 8
+test: export RUST_TEST_THREADS ?= 4
 test:
 	cargo test $(ALL)
 
