@@ -1,6 +1,7 @@
 // Processes that a test starts, each ended by its own handle, whatever becomes of the test.
 
 import { spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { createServer } from "node:net";
 import { soon } from "./wait.js";
 
@@ -9,13 +10,25 @@ process.on("exit", () => {
   for (const child of running) child.kill("SIGKILL");
 });
 
-/** A port that was free a moment ago. */
+const given = new Set();
+
+/**
+ * A port that was free a moment ago, and is not given again by this process. It is none of those that the kernel gives to connections, which could take it
+ * before a server listens there, or while that server is down.
+ */
 export async function freePort() {
-  const server = createServer();
-  await new Promise((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = randomInt(10_000, 30_000);
+    if (given.has(port)) continue;
+    given.add(port);
+    const server = createServer();
+    const free = await new Promise((resolve) => {
+      server.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true));
+    });
+    if (!free) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 /** A process and what it said. `stop()` asks it to end and waits until it has, and whatever it started and that shares its output. */

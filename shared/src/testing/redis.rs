@@ -4,14 +4,14 @@
 
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
 use tokio::time::{Instant, sleep};
+
+use super::free_port;
 
 /// The permissions of a Redis user that is sufficient for the bus, without its name and password, as arguments of `ACL SETUSER`.
 pub const BUS_RIGHTS: &[&str] = &[
@@ -54,19 +54,6 @@ pub struct Server {
     /// How it is spoken to: before the host, and the authority of its certificate if it has one.
     before_host: String,
     authority: Option<String>,
-}
-
-/// A port that was free a moment ago, and is not given again. It is none of those that the kernel gives to connections, which could take it while the
-/// server is down.
-fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let number = std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 10_000 + (number % 20_000) as u16;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 impl Server {
