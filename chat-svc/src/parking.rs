@@ -149,6 +149,10 @@ impl Own for Waiting {
         }
     }
 
+    fn sent_partly(&mut self) {
+        self.websocket.sent_partly();
+    }
+
     fn receive(&mut self, bytes: &[u8], _: tokio::time::Instant) -> bool {
         self.websocket.receive(bytes)
     }

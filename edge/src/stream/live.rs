@@ -97,6 +97,9 @@ pub trait Own {
         Sent::Waits
     }
 
+    /// The client has taken only a part of what it was sent. The rest is sent before the body, which [continues](Self::resume) next.
+    fn sent_partly(&mut self) {}
+
     /// A keep-alive is being sent.
     fn sends_keep_alive(&mut self, _now: Instant) {}
 

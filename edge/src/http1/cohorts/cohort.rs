@@ -93,14 +93,16 @@ impl Run {
         self.parts.iter().map(Part::len).sum()
     }
 
-    /// The number of messages of the parts of which the first `taken` bytes have something.
-    pub(super) fn begun(&self, mut taken: usize) -> usize {
+    /// The numbers of messages and of bytes of the parts of which the first `taken` bytes have something. A client that stays gets the rest of the last one
+    /// alone.
+    pub(super) fn begun(&self, mut taken: usize) -> (u64, u64) {
         let is_begun = |part: &&Part| {
             let is_begun = taken > 0;
             taken = taken.saturating_sub(part.len());
             is_begun
         };
-        self.parts.iter().take_while(is_begun).map(|part| part.messages).sum()
+        let begun = self.parts.iter().take_while(is_begun);
+        begun.fold((0, 0), |(messages, bytes), part| (messages + part.messages as u64, bytes + part.len() as u64))
     }
 }
 

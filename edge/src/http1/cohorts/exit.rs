@@ -137,7 +137,10 @@ impl Table {
             let Member { socket, kept, end, quiet, discarded, accepted, .. } = member;
             let (mut waits_for, mut peer) = (WaitsFor::Stream, None);
             let then = match (kept, &of.kind.content) {
-                (Kept::Stream { own, counted, .. }, content) => {
+                (Kept::Stream { mut own, counted, .. }, content) => {
+                    if !rest.is_empty() {
+                        own.sent_partly();
+                    }
                     let end = (end != NEVER).then(|| self.clock.instant(end)).flatten();
                     let times = StreamSchedule { keep_alive: of.kind.keep_alive, end };
                     let (incoming, reading) = if of.kind.is_tunnel {

@@ -186,8 +186,8 @@ impl List {
         self.back = key;
     }
 
-    /// Adds a member behind all whose places are not later than its own. `near` is a member that may be its neighbour.
-    pub(super) fn insert(&mut self, members: &mut Members, key: u32, near: Option<u32>) {
+    /// Adds a member behind all whose places are not later than its own. `near` is a member that may be its neighbour. Returns whether it is at the back.
+    pub(super) fn insert(&mut self, members: &mut Members, key: u32, near: Option<u32>) -> bool {
         let place = members[key as usize].place.cursor();
         let is_before = |one: u32| members[one as usize].place.cursor() <= place;
         let is_last_before =
@@ -207,6 +207,7 @@ impl List {
             NONE => self.back = key,
             after => members[after as usize].links.before = key,
         }
+        after == NONE
     }
 
     fn before(members: &Members, key: u32) -> Option<u32> {

@@ -114,7 +114,10 @@ impl Table {
         member.wait_for_end(&self.end_waker);
         let key = u32::try_from(self.members.insert(member)).unwrap_or(u32::MAX);
         self.begin_own(key);
-        self.cohorts[cohort].list.push_back(&mut self.members, key);
+        // While it was on its way here, others of the cohort may have been sent what it has not.
+        if !self.cohorts[cohort].list.insert(&mut self.members, key, None) {
+            self.wake(cohort);
+        }
         self.parking.connections.inc();
         self.set_due(key);
         key
@@ -312,9 +315,10 @@ impl Table {
         let mut taken = Vec::with_capacity(keys.len());
         let sockets = keys.iter().map(|key| &self.members[*key as usize].socket);
         self.writer.send(sockets, keys.len(), &run.writings, &mut taken);
-        let accepted = taken.iter().flatten();
-        let (messages, bytes) = accepted
-            .fold((0, 0), |(messages, bytes), taken| (messages + run.begun(*taken) as u64, bytes + *taken as u64));
+        let (messages, bytes) = taken.iter().flatten().fold((0, 0), |(messages, bytes), taken| {
+            let begun = run.begun(*taken);
+            (messages + begun.0, bytes + begun.1)
+        });
         if let Some(cohort) = self.cohorts.get(cohort) {
             cohort.figures.deliveries.inc_by(messages);
             if !run.watched.is_empty() {

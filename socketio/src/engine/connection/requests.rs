@@ -91,6 +91,14 @@ impl Conn {
             && state.sources.is_one()
     }
 
+    /// Its WebSocket has not taken all that it was given.
+    pub(crate) fn websocket_is_busy(&self, id: WebSocketId) {
+        let mut state = self.state();
+        if state.websocket_id == id {
+            state.is_busy = true;
+        }
+    }
+
     /// Whether handlers of its sockets have not returned.
     pub(crate) fn has_handlers(&self) -> bool {
         self.handler_bytes.load(Ordering::Relaxed) > 0

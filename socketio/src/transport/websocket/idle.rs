@@ -93,6 +93,11 @@ impl IdleWebSocket {
         true
     }
 
+    /// The client has not taken all that it was sent: until the [body](Self::resume) continues, volatile events for it are dropped.
+    pub fn sent_partly(&self) {
+        self.socket.conn.websocket_is_busy(self.socket.id);
+    }
+
     /// The body again; `incoming` is what the client sends from now on.
     pub fn resume(self, incoming: impl Stream<Item = Result<Bytes, PayloadError>> + 'static) -> WebSocket {
         let Self { socket, frames, next } = self;

@@ -1,6 +1,6 @@
 //! Parked tunnels: clients that send something meanwhile.
 
-use std::{collections::VecDeque, convert::Infallible, task::Waker};
+use std::{cell::Cell, collections::VecDeque, convert::Infallible, task::Waker};
 
 use actix_web::body::{BodySize, MessageBody};
 use futures_util::StreamExt as _;
@@ -28,8 +28,22 @@ struct Mail {
     waker: Option<Waker>,
 }
 
+/// What bodies of this thread do with messages.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// They send them.
+    Sends,
+    /// They leave them in the log.
+    Leaves,
+    /// They leave them in the log, and are parked, as if another thread had published them in between.
+    LeavesAndParks,
+}
+
 thread_local! {
     static MAIL: RefCell<Option<Mail>> = const { RefCell::new(None) };
+    /// How often a client took only a part.
+    static SENT_PARTLY: Cell<u64> = const { Cell::new(0) };
+    static READING: Cell<Reading> = const { Cell::new(Reading::Sends) };
 }
 
 /// Sends letters to the only tunnel.
@@ -97,6 +111,9 @@ impl Tunnel {
         if let Poll::Ready(letter) = poll_mail(cx) {
             return Poll::Ready(Some(format!("A{letter}\n").into()));
         }
+        if READING.get() != Reading::Sends {
+            return Poll::Pending;
+        }
         match self.reader.poll_read(cx, BATCH) {
             Poll::Ready(Some(batch)) => {
                 self.state.slot.figures().deliveries.inc_by(batch.messages.len() as u64);
@@ -126,7 +143,7 @@ impl MessageBody for Tunnel {
 
 impl Live for Tunnel {
     fn can_park(&self) -> bool {
-        self.opening.is_none() && !self.has_ended && self.reader.can_join()
+        READING.get() != Reading::Leaves && self.opening.is_none() && !self.has_ended && self.reader.can_join()
     }
 
     fn is_ended(&self, cx: &Context<'_>) -> bool {
@@ -166,6 +183,10 @@ impl Own for State {
             }
         }
         Sent::Continues
+    }
+
+    fn sent_partly(&mut self) {
+        SENT_PARTLY.set(SENT_PARTLY.get() + 1);
     }
 
     fn sends_keep_alive(&mut self, now: Instant) {
@@ -282,6 +303,46 @@ async fn what_others_send_is_written_where_a_connection_is_parked() {
     assert_eq!(left(&stage), before + 1);
 }
 
+/// The place of a member in a cohort without keep-alives stayed where it was parked: what others sent had an offset that retention removed.
+#[actix_web::test]
+async fn what_others_send_has_the_end_of_the_log_as_its_place() {
+    let stage = Stage::new(Retention::default()).await;
+    mail(&[]);
+    let mut client = stage.open_tunnel("a").await;
+    stage.until("it to be parked", |stage| stage.parked() == (1, 1)).await;
+    for letter in ["one", "two"] {
+        let newest = stage.publish("b", &["for others"]);
+        mail(&[letter]);
+        client.read_to(&format!("P{letter} {}\n", newest.last().unwrap())).await;
+    }
+    stage.publish("a", &["message"]);
+    client.read_to("message").await;
+    assert_eq!(stage.parked(), (1, 1));
+}
+
+/// A message that another thread published between the last read of a body and its parking was passed over.
+#[actix_web::test]
+async fn who_is_parked_behind_the_others_misses_nothing() {
+    let stage = Stage::new(Retention::default()).await;
+    let mut first = stage.open_tunnel("a").await;
+    let mut late = stage.open_tunnel("a").await;
+    stage.until("both to be parked", |stage| stage.parked() == (2, 1)).await;
+    READING.set(Reading::Leaves);
+    late.say("x").await;
+    late.read_to("Rx\n").await;
+    stage.publish("a", &["one"]);
+    first.read_to("one").await;
+    READING.set(Reading::LeavesAndParks);
+    late.say("y").await;
+    late.read_to("Ry\n\"one\"\n").await;
+    assert_eq!(stage.parked(), (2, 1));
+    READING.set(Reading::Sends);
+    stage.publish("a", &["two"]);
+    for client in [&mut first, &mut late] {
+        assert_eq!(client.read_to("two").await.matches("one").count(), 1);
+    }
+}
+
 #[actix_web::test]
 async fn a_client_that_takes_too_little_of_what_others_send_leaves_and_misses_nothing() {
     let stage = Stage::new(Retention::default()).await;
@@ -291,7 +352,9 @@ async fn a_client_that_takes_too_little_of_what_others_send_leaves_and_misses_no
     let long = "x".repeat(1 << 18);
     let sent: Vec<String> = (0..4).map(|n| format!("{n}{long}")).collect();
     mail(&sent.iter().map(String::as_str).collect::<Vec<_>>());
-    stage.until("it to leave", |stage| stage.edge.metrics.parking.unparked(Unparked::Slow).get() > 0).await;
+    let slow = |stage: &Stage| stage.edge.metrics.parking.unparked(Unparked::Slow).get();
+    stage.until("it to leave", |stage| slow(stage) > 0).await;
+    assert_eq!(SENT_PARTLY.get(), slow(&stage));
     stage.publish("a", &["message"]);
     mail(&["the end"]);
     let body = client.read_to("the end").await;
