@@ -33,6 +33,9 @@ use super::{Edge, http1, open_files, routes::Routes, settings::IoUring};
 mod listeners;
 mod worker;
 
+/// How long the end waits until the last spans are sent.
+const MAX_FLUSH: Duration = Duration::from_secs(2);
+
 /// Timeouts without a setting. Tests use others.
 #[derive(Clone, Copy, Debug)]
 struct ServerTimeouts {
@@ -179,6 +182,8 @@ impl Running {
         let rest = || times.hard_end.saturating_sub(begun.elapsed());
         Worker::end_all(workers, rest()).await;
         edge.events.finish(rest()).await;
+        // A collector that does not answer does not delay the end for long.
+        let _ = tokio::time::timeout(rest().min(MAX_FLUSH), edge.traces.flush(&edge.outgoing)).await;
         if on_time && left == 0 {
             log::info!("stopped in {:.1} s", begun.elapsed().as_secs_f64());
         } else {

@@ -38,9 +38,8 @@ use super::{
     settings::{ServiceDefaults, TraceSettings},
 };
 
-/// How often spans are sent, and how often while the process ends.
+/// How often spans are sent.
 const EVERY: Duration = Duration::from_secs(1);
-const EVERY_AT_END: Duration = Duration::from_millis(100);
 /// Maximum number of spans that wait, and of a request.
 const MAX_WAITING: usize = 4_096;
 const MAX_SENT: usize = 512;
@@ -61,6 +60,8 @@ struct Inner {
     process: Vec<(&'static str, Value)>,
     deliveries: Deliveries,
     waiting: Mutex<VecDeque<Span>>,
+    /// Held while spans are being sent.
+    sending: tokio::sync::Mutex<()>,
     sent: AtomicU64,
     lost: AtomicU64,
     log: Mutex<Throttle>,
@@ -84,6 +85,7 @@ impl Traces {
             process,
             deliveries: metrics.deliveries().clone(),
             waiting: Mutex::default(),
+            sending: tokio::sync::Mutex::default(),
             sent: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             log: Mutex::new(Throttle::new(LOG_EVERY)),
@@ -159,27 +161,36 @@ impl Traces {
         ]
     }
 
-    /// Sends spans until the process ends. What is recorded in its last tenth of a second may not be sent.
+    /// Sends spans until the process ends; the last ones are sent by [`flush`](Self::flush).
     pub(super) async fn run(self, outgoing: Outgoing, drain: Drain) {
         let Some(inner) = &self.0 else { return };
         loop {
-            if drain.is_draining() {
-                tokio::time::sleep(EVERY_AT_END).await;
+            let is_draining = drain.is_draining();
+            self.queue(inner.deliveries.take_due(span::now()));
+            inner.send_all(&outgoing).await;
+            if is_draining {
+                tokio::time::sleep(EVERY).await;
             } else {
                 tokio::select! {
                     () = tokio::time::sleep(EVERY) => {}
                     () = drain.begun() => {}
                 }
             }
-            let until = if drain.is_draining() { u64::MAX } else { span::now() };
-            self.queue(inner.deliveries.take_due(until));
-            inner.send_all(&outgoing).await;
         }
+    }
+
+    /// Sends all spans, also of messages that are still watched. For the end of the process.
+    pub(super) async fn flush(&self, outgoing: &Outgoing) {
+        let Some(inner) = &self.0 else { return };
+        self.queue(inner.deliveries.take_due(u64::MAX));
+        inner.send_all(outgoing).await;
     }
 }
 
 impl Inner {
+    /// Sends the spans that wait, after those that are being sent.
     async fn send_all(&self, outgoing: &Outgoing) {
+        let _sending = self.sending.lock().await;
         loop {
             let spans: Vec<Span> = {
                 let mut waiting = self.waiting.lock();

@@ -50,6 +50,12 @@ async fn spans(collector: &mut Backend, count: usize) -> HashMap<String, Value> 
     spans
 }
 
+/// The names of the spans of a request.
+fn names(body: &Value) -> Vec<String> {
+    let spans = body["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap();
+    spans.iter().map(|span| span["name"].as_str().unwrap().to_owned()).collect()
+}
+
 #[actix_web::test]
 async fn a_publication_is_traced_to_the_backend_and_to_its_readers() {
     let (mut collector, mut backend) = (Backend::start().await, Backend::start().await);
@@ -116,6 +122,34 @@ async fn a_publication_is_traced_to_the_backend_and_to_its_readers() {
     }
     let call = spans["call publish"]["spanId"].as_str().unwrap();
     assert_eq!(of_call, format!("00-{TRACE}-{call}-01"));
+}
+
+/// Spans that were recorded while others were being sent were lost if the process ended then.
+#[actix_web::test]
+async fn what_is_recorded_until_the_end_is_sent() {
+    let mut collector = Backend::start().await;
+    let site = site(&[("TRIDENT_TRACES_URL", &collector.url()), ("TRIDENT_TRACES_SAMPLE", "1")]);
+    let ann = token(&site, "ann", "*", "*");
+    let mut events = site.get("/events?channel=news").token(&ann).events().await;
+    assert_eq!(publish(&site, &ann, None).await.status, 201);
+    let first = collector.called().await;
+    assert_eq!(publish(&site, &ann, None).await.status, 201);
+    for _ in 0..2 {
+        events.message().await.unwrap();
+    }
+    let stopping = actix_web::rt::spawn(site.stop());
+    // The streams have ended.
+    while events.message().await.is_some() {}
+    let mut names = names(&first.body);
+    first.answer(&json!({}));
+    while names.len() < 6 {
+        let called = collector.called().await;
+        names.extend(self::names(&called.body));
+        called.answer(&json!({}));
+    }
+    names.sort();
+    assert_eq!(names, ["deliver", "deliver", "log", "log", "publish", "publish"]);
+    stopping.await.unwrap();
 }
 
 /// A collector that asks for it gets the same spans again; what it rejects is lost, and counted.
