@@ -17,6 +17,7 @@
 #   make e2e-many     3,000 clients on three replicas of each service (release build)
 #   make bench    what Trident costs, written into docs/PERFORMANCE.md; bench-growth: how that grows
 #   make bench-peers  the same next to nchan, Bun, durable-streams, socketioxide and Node's socket.io (needs nginx and apt of Debian, and Node)
+#   make bench-streams  Durable Streams next to durable-streams and @durable-streams/server
 #   make soak     mixed load and faults for ten minutes: docs/SOAK.md (SOAK_SECONDS=90 for less)
 #   make fuzz     ten minutes for each decoder (needs cargo-fuzz; FUZZ_SECONDS=60 for less)
 #   make crates   the crate socketio with each of its features, with the oldest compiler, and its public items (part of supply)
@@ -280,7 +281,7 @@ clean:
 BENCH := "$(CARGO_TARGET_DIR)/release/trident-bench" --server "$(CARGO_TARGET_DIR)/release/standalone"
 PEERS := $(CARGO_TARGET_DIR)/peers
 
-.PHONY: bench bench-build bench-peers bench-growth
+.PHONY: bench bench-build bench-peers bench-streams bench-growth
 bench-build:
 	cargo build --release --locked -p standalone -p bench --features jemalloc
 
@@ -297,6 +298,12 @@ bench-peers: bench-build bench/peers/node/node_modules/.package-lock.json bench/
 	  --durable-streams "$(PEERS)/bin/durable-streams-server" peers \
 	  > "$(CARGO_TARGET_DIR)/bench-peers.jsonl"
 	$(BENCH) write --section peers --note "$(NOTE)" "$(CARGO_TARGET_DIR)/bench-peers.jsonl"
+
+# Durable Streams of Trident next to the other servers of them. About fifteen minutes.
+bench-streams: bench-build bench/peers/node/node_modules/.package-lock.json $(PEERS)/bin/durable-streams-server
+	$(BENCH) --durable-streams "$(PEERS)/bin/durable-streams-server" peers --channels 1,100,10000 \
+	  --of bare,streams,durable-streams,durable-streams-node,streams-file,durable-streams-wal > "$(CARGO_TARGET_DIR)/bench-streams.jsonl"
+	$(BENCH) write --section streams --note "$(NOTE)" "$(CARGO_TARGET_DIR)/bench-streams.jsonl"
 
 # The server of the crate durable-streams, as its users install it.
 $(PEERS)/bin/durable-streams-server:

@@ -9,7 +9,7 @@ use crate::{
     publisher::Via,
     reader::Transport,
     scenario::{fanout, suite},
-    server::{Bus, Options},
+    server::Options,
 };
 
 /// Measures a push server: the cost of idle connections, the cost and latency of deliveries, and the rate of publishing. Prints a line of
@@ -57,7 +57,7 @@ pub(crate) struct Target {
 impl Target {
     /// The settings of a started server.
     pub(crate) fn options(&self) -> Options {
-        Options { bus: Bus::default(), workers: self.workers, history: self.history }
+        Options { workers: self.workers, history: self.history }
     }
 }
 
@@ -121,6 +121,9 @@ pub(crate) enum Scenario {
             default_value = "bare,trident,nchan,bun,durable-streams,socketioxide,bun-socketio,node"
         )]
         of: Vec<Peer>,
+        /// Numbers of channels to which messages are published that nobody reads.
+        #[arg(long, value_delimiter = ',', default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        channels: Vec<u32>,
         #[command(flatten)]
         size: Size,
     },
@@ -174,6 +177,7 @@ pub(crate) enum Scenario {
 pub(crate) enum Section {
     Suite,
     Peers,
+    Streams,
     Growth,
 }
 

@@ -45,6 +45,7 @@ pub(crate) fn write(path: &Path, section: Section, note: Option<&str>, records: 
     let (name, part) = match section {
         Section::Suite => ("suite", suite(records)),
         Section::Peers => ("peers", peers::part(records)),
+        Section::Streams => ("streams", peers::streams(records)),
         Section::Growth => ("growth", growth::part(records)),
     };
     let document = fs::read_to_string(path)?;

@@ -40,7 +40,7 @@ use peer::Peer;
 use reader::{Fault, Transport};
 use report::{Record, Run};
 use scenario::{fanout, growth, idle, peers, publish, sequential, suite};
-use server::{Bus, Cores, Options, Server};
+use server::{Cores, Options, Server};
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
@@ -77,8 +77,9 @@ fn run(cli: Cli) -> Result<Vec<Record>, Fault> {
             Ok(Vec::new())
         }
         Scenario::Suite(size) => suite::run(size.into(), |peer| serve(&target, cores, peer, target.options())),
-        Scenario::Peers { of, size } => {
-            peers::run(size.into(), &of, |peer| serve(&target, cores, peer, target.options()))
+        Scenario::Peers { of, channels, size } => {
+            let channels: Vec<usize> = channels.into_iter().map(|channels| channels as usize).collect();
+            peers::run(size.into(), &of, &channels, |peer| serve(&target, cores, peer, target.options()))
         }
         Scenario::Growth { readers, seconds } => {
             growth::run(readers as usize, seconds, |options| serve(&target, cores, Peer::Trident, options))
@@ -148,8 +149,7 @@ fn serve(target: &Target, cores: Option<Cores>, peer: Peer, options: Options) ->
             }
             Ok(Server::given(peer, address, target.pid, target.token.clone()))
         }
-        _ if peer == Peer::Trident => Ok(Server::start(&target.programs, options, cores)?),
-        _ if peer == Peer::Redis => Ok(Server::start(&target.programs, Options { bus: Bus::Redis, ..options }, cores)?),
+        _ if peer.is_trident() => Ok(Server::start(&target.programs, peer, options, cores)?),
         _ => Ok(Server::start_peer(&target.programs, peer, cores)?),
     }
 }

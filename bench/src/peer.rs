@@ -21,6 +21,11 @@ pub(crate) enum Peer {
     Trident,
     /// The same with its log on a Redis, on this machine and without a file.
     Redis,
+    /// Its Durable Streams, in memory.
+    Streams,
+    /// The same in files, each append synced before it is answered.
+    #[value(name = "streams-file")]
+    StreamsFile,
     /// `write(2)` to each socket and nothing else, by a server of this program's: the limit.
     Bare,
     /// nginx with the module nchan: bench/peers/nchan.
@@ -37,6 +42,12 @@ pub(crate) enum Peer {
     /// The server of the crate durable-streams, which keeps streams in files and does not sync them.
     #[value(name = "durable-streams")]
     DurableStreams,
+    /// The same, with a log that is synced before an append is answered.
+    #[value(name = "durable-streams-wal")]
+    DurableStreamsWal,
+    /// The server of the npm package @durable-streams/server on Node: bench/peers/node/streams.js.
+    #[value(name = "durable-streams-node")]
+    DurableStreamsNode,
 }
 
 impl Peer {
@@ -45,6 +56,8 @@ impl Peer {
         match self {
             Self::Trident => "Trident",
             Self::Redis => "Trident on Redis",
+            Self::Streams => "Trident streams",
+            Self::StreamsFile => "Trident streams, synced",
             Self::Bare => "bare `write(2)`",
             Self::Nchan => "nchan",
             Self::Node => "Node socket.io",
@@ -52,6 +65,8 @@ impl Peer {
             Self::Bun => "Bun",
             Self::BunSocketio => "Bun socket.io",
             Self::DurableStreams => "durable-streams",
+            Self::DurableStreamsWal => "durable-streams, synced",
+            Self::DurableStreamsNode => "@durable-streams/server",
         }
     }
 
@@ -64,29 +79,48 @@ impl Peer {
             Self::Nchan => &[Sse, Stream, Longpoll],
             Self::Node | Self::Socketioxide | Self::BunSocketio => &[Websocket, Polling],
             Self::Bun => &[Sse, Ws],
-            Self::DurableStreams => &[Sse],
+            Self::Streams
+            | Self::StreamsFile
+            | Self::DurableStreams
+            | Self::DurableStreamsWal
+            | Self::DurableStreamsNode => &[Sse],
+        }
+    }
+
+    /// Whether it is a Trident.
+    pub(crate) fn is_trident(self) -> bool {
+        matches!(self, Self::Trident | Self::Redis | Self::Streams | Self::StreamsFile)
+    }
+
+    /// The path before the names of its Durable Streams, if those are used.
+    pub(crate) fn streams(self) -> Option<&'static str> {
+        match self {
+            Self::Streams | Self::StreamsFile => Some("/streams"),
+            Self::DurableStreams | Self::DurableStreamsWal | Self::DurableStreamsNode => Some(""),
+            _ => None,
         }
     }
 
     /// The target of requests that publish to `channel`.
     pub(crate) fn publishing(self, channel: &str) -> String {
-        match self {
-            Self::DurableStreams => format!("/{channel}"),
-            _ => format!("/events?channel={channel}"),
+        match self.streams() {
+            Some(path) => format!("{path}/{channel}"),
+            None => format!("/events?channel={channel}"),
         }
     }
 
     /// The target of an event stream of what is published to `channel` from now on.
     pub(crate) fn events(self, channel: &str) -> String {
-        match self {
-            Self::DurableStreams => format!("/{channel}?offset=now&live=sse"),
-            _ => format!("/events?channel={channel}"),
+        match self.streams() {
+            Some(path) => format!("{path}/{channel}?offset=now&live=sse"),
+            None => format!("/events?channel={channel}"),
         }
     }
 
     /// Whether `GET /readyz` says when it is ready; another server is ready when it accepts connections.
     pub(crate) fn has_readiness(self) -> bool {
-        !matches!(self, Self::Bare | Self::Redis | Self::DurableStreams)
+        let is_another = matches!(self, Self::DurableStreams | Self::DurableStreamsWal | Self::DurableStreamsNode);
+        !is_another && !matches!(self, Self::Bare | Self::Redis)
     }
 }
 
@@ -129,7 +163,7 @@ impl Programs {
     /// When its configuration cannot be written.
     pub(crate) fn command(&self, peer: Peer, address: SocketAddr, directory: &Path) -> io::Result<Command> {
         let mut command = match peer {
-            Peer::Trident => Command::new(&self.server),
+            Peer::Trident | Peer::Streams | Peer::StreamsFile => Command::new(&self.server),
             Peer::Redis => {
                 let mut command = Command::new(&self.redis);
                 command.args(["--bind", &address.ip().to_string(), "--port", &address.port().to_string()]);
@@ -161,11 +195,17 @@ impl Programs {
                 command.arg(self.bun_servers.join(server)).env("NODE_ENV", "production");
                 command
             }
-            Peer::DurableStreams => {
+            Peer::DurableStreams | Peer::DurableStreamsWal => {
+                let durability = if peer == Peer::DurableStreams { "memory" } else { "wal" };
                 let mut command = Command::new(&self.durable_streams);
                 command.args(["--host", &address.ip().to_string(), "--port", &address.port().to_string()]);
-                command.args(["--durability", "memory", "--worker-threads", "1", "--data-dir"]).arg(directory);
+                command.args(["--durability", durability, "--worker-threads", "1", "--data-dir"]).arg(directory);
                 return Ok(command);
+            }
+            Peer::DurableStreamsNode => {
+                let mut command = Command::new("node");
+                command.arg(self.node_server.with_file_name("streams.js")).env("NODE_ENV", "production");
+                command
             }
         };
         command.arg(address.to_string());

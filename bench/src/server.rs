@@ -66,19 +66,9 @@ impl Cores {
     }
 }
 
-/// Where a Trident has its log.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) enum Bus {
-    #[default]
-    Memory,
-    /// On a Redis that is started for it.
-    Redis,
-}
-
 /// How a Trident is started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
-    pub(crate) bus: Bus,
     pub(crate) workers: u16,
     /// Messages that a channel keeps; the server's own default where it is missing.
     pub(crate) history: Option<usize>,
@@ -151,7 +141,7 @@ impl Server {
     ///
     /// # Errors
     /// When it cannot be started, or is not ready in time.
-    pub(crate) fn start(programs: &Programs, options: Options, cores: Option<Cores>) -> io::Result<Self> {
+    pub(crate) fn start(programs: &Programs, peer: Peer, options: Options, cores: Option<Cores>) -> io::Result<Self> {
         let minted = Command::new(&programs.server)
             .args(["token", "--publish", "*", "--ttl", "1h"])
             .env("TRIDENT_SECRET", SECRET)
@@ -172,18 +162,26 @@ impl Server {
         for limit in ["PUBLISH_RATE", "SOCKET_RATE", "MAX_CONNECTIONS", "MAX_CONNECTIONS_PER_ADDRESS", "MAX_BODY"] {
             command.env(format!("TRIDENT_{limit}"), "0");
         }
-        let redis = match options.bus {
-            Bus::Memory => None,
+        let (mut redis, mut directory) = (None, None);
+        if peer == Peer::Redis {
             // Where the kernel likes: it is no part of the server that is measured.
-            Bus::Redis => Some(Box::new(Self::start_peer(programs, Peer::Redis, None)?)),
-        };
-        if let Some(redis) = &redis {
-            command.env("TRIDENT_BUS", format!("redis://{}", redis.address));
+            let started = Self::start_peer(programs, Peer::Redis, None)?;
+            command.env("TRIDENT_BUS", format!("redis://{}", started.address));
+            redis = Some(Box::new(started));
         }
-        let peer = if redis.is_some() { Peer::Redis } else { Peer::Trident };
+        if peer == Peer::StreamsFile {
+            let log = Directory::new(address)?;
+            command.env("TRIDENT_BUS", format!("file:{}", log.0.display())).env("TRIDENT_FSYNC", "always");
+            directory = Some(log);
+        }
+        if peer.streams().is_some() {
+            // As with the other servers of streams, which know no tokens and no limits.
+            command.env("TRIDENT_STREAMS_ANONYMOUS", "on").env("TRIDENT_STREAM_BYTES", "0");
+        }
         let mut server = Self::spawn(peer, command, address, cores)?;
-        server.token = Some(token);
+        server.token = Some(token).filter(|_| peer.streams().is_none());
         server._redis = redis;
+        server._directory = directory;
         server.wait(|address| get(address, "/readyz"))?;
         Ok(server)
     }
@@ -210,15 +208,15 @@ impl Server {
         Ok(server)
     }
 
-    /// Does what `channel` needs before it is read over `transport`: with nchan, a long poll begins after an existing message; a stream of
-    /// durable-streams has to be created.
+    /// Does what `channel` needs before it is read over `transport`: with nchan, a long poll begins after an existing message; a Durable Stream
+    /// has to be created.
     ///
     /// # Errors
     /// When it is not taken.
     pub(crate) fn prime(&self, transport: Transport, channel: &str) -> io::Result<()> {
         let (method, body) = match (self.peer, transport) {
             (Peer::Nchan, Transport::Longpoll) => ("POST", "first"),
-            (Peer::DurableStreams, _) => ("PUT", ""),
+            (peer, _) if peer.streams().is_some() => ("PUT", ""),
             _ => return Ok(()),
         };
         let (target, host, length) = (self.peer.publishing(channel), self.address, body.len());

@@ -173,6 +173,7 @@ pub(crate) fn publish(runs: &Runs<'_, Publish>) -> Table {
         vec![
             peer.name().to_owned(),
             kind.connections.to_string(),
+            kind.channels.to_string(),
             kind.batch.to_string(),
             cell(|run| Some(run.requests_per_second), 0),
             middle(&figures(&rounds, |run| Some(run.messages_per_second)), 0),
@@ -188,6 +189,7 @@ pub(crate) fn publish(runs: &Runs<'_, Publish>) -> Table {
         columns: vec![
             "server",
             "connections",
+            "channels",
             "messages/request",
             "requests/s",
             "messages/s",

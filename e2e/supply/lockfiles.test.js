@@ -17,9 +17,10 @@ const LICENCES = ["(AFL-2.1 OR BSD-3-Clause)", "0BSD", "Apache-2.0", "BSD-2-Clau
 const SILENT = ["base64-arraybuffer@0.1.4", "component-bind@1.0.0", "component-inherit@0.0.3", "indexof@0.0.1", "to-array@0.1.4", "xmlhttprequest-ssl@1.6.3", "xmlhttprequest-ssl@2.1.2"];
 /**
  * Packages that run something when they are installed: esbuild looks whether its binary is the right one; of those that only the benchmark
- * uses, bufferutil takes the binary that it brought or builds it, and bun takes the one for this machine from a package that it depends on.
+ * uses, bufferutil, lmdb and msgpackr-extract take the binary that they brought or build it, and bun takes the one for this machine from a
+ * package that it depends on.
  */
-const RUNNING = ["bufferutil", "bun", "esbuild", "fsevents"];
+const RUNNING = ["bufferutil", "bun", "esbuild", "fsevents", "lmdb", "msgpackr-extract"];
 
 test("there are lock files", () => assert.ok(FILES.length >= 6, FILES.join()));
 

@@ -40,6 +40,17 @@ pub(super) fn part(records: &[Record]) -> Part {
     part
 }
 
+/// Durable Streams beside other servers of them.
+pub(super) fn streams(records: &[Record]) -> Part {
+    let sorted = Sorted::of(records);
+    let mut part = Part::default();
+    part.table("Idle readers of Durable Streams", &table::idle(&sorted.idle));
+    part.table("Appends to many readers", &table::fanout(&sorted.fanout));
+    part.table("One client that waits for each append", &table::sequential(&sorted.sequential));
+    part.table("Appends that nobody reads", &table::publish(&sorted.publish));
+    part
+}
+
 pub(super) fn in_flight(run: &Fanout, window: usize) -> bool {
     run.rate.is_none() && run.window == window
 }

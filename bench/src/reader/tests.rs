@@ -111,9 +111,12 @@ fn a_websocket_without_a_protocol_is_ready_when_it_is_open() {
 }
 
 #[test]
-fn durable_streams_reads_from_the_end_of_a_stream() {
-    let (_, request) = Play::with(Peer::DurableStreams, Transport::Sse);
-    assert!(request.starts_with("GET /c?offset=now&live=sse "), "{request}");
+fn durable_streams_are_read_from_their_end() {
+    for (peer, path) in [(Peer::DurableStreams, ""), (Peer::StreamsFile, "/streams")] {
+        let (_, request) = Play::with(peer, Transport::Sse);
+        assert!(request.starts_with(&format!("GET {path}/c?offset=now&live=sse ")), "{request}");
+        assert_eq!(peer.publishing("c"), format!("{path}/c"));
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::{
     publisher::Via,
     reader::{Fault, Transport},
     report::{self, Record, Run, Step},
-    server::{Bus, Options, Server},
+    server::{Options, Server},
 };
 
 /// Connections, up to the number that a process with 20,000 descriptors can have.
@@ -133,7 +133,7 @@ impl<S: Fn(Options) -> Result<Server, Fault>> Series<'_, S> {
     }
 }
 
-const ONE: Options = Options { bus: Bus::Memory, workers: 1, history: None };
+const ONE: Options = Options { workers: 1, history: None };
 
 /// Runs all series against servers that `start` starts, with `most` readers at most and `seconds` for each step.
 ///

@@ -25,7 +25,7 @@ fn attempt<R>(peer: Peer, scenario: impl Fn() -> Result<R, Fault>) -> Result<R, 
     let mut attempts = 1;
     loop {
         match scenario() {
-            Err(fault) if peer != Peer::Trident && attempts < ATTEMPTS => {
+            Err(fault) if !peer.is_trident() && attempts < ATTEMPTS => {
                 eprintln!("{}: attempt {attempts} failed: {fault}", peer.name());
                 attempts += 1;
             }
@@ -39,13 +39,14 @@ fn pushes(transport: Transport) -> bool {
     !matches!(transport, Transport::Longpoll | Transport::Polling)
 }
 
-/// Runs everything against `peers`, which `start` starts.
+/// Runs everything against `peers`, which `start` starts; what nobody reads is published to each of these numbers of `channels`.
 ///
 /// # Errors
 /// When a server cannot be started, or a run fails.
 pub(crate) fn run(
     size: Size,
     peers: &[Peer],
+    channels: &[usize],
     start: impl Fn(Peer) -> Result<Server, Fault>,
 ) -> Result<Vec<Record>, Fault> {
     let mut runs = Vec::new();
@@ -74,9 +75,11 @@ pub(crate) fn run(
                 keep(*peer, Run::Sequential(attempt(*peer, || sequential::run(&start(*peer)?, plan))?))?;
             }
         }
-        for peer in peers.iter().filter(|peer| **peer != Peer::Bare) {
-            let plan = size.publish(1);
-            keep(*peer, Run::Publish(attempt(*peer, || publish::run(&start(*peer)?, plan))?))?;
+        for channels in channels.iter().copied() {
+            for peer in peers.iter().filter(|peer| **peer != Peer::Bare) {
+                let plan = publish::Plan { channels, ..size.publish(1) };
+                keep(*peer, Run::Publish(attempt(*peer, || publish::run(&start(*peer)?, plan))?))?;
+            }
         }
     }
     Ok(runs)

@@ -105,7 +105,7 @@ impl Connection {
             let mut bytes = &buffer[..read];
             while let Some(piece) = self.http.next(&mut bytes)? {
                 match piece {
-                    Piece::Head(201 | 202) | Piece::Body(_) => {}
+                    Piece::Head(201 | 202 | 204) | Piece::Body(_) => {}
                     Piece::Head(status) => return Err(Fault::Status(status, "a message")),
                     Piece::End => is_answered = true,
                 }
