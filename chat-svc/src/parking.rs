@@ -159,7 +159,7 @@ impl Own for Waiting {
 }
 
 impl AnyForm for Events {
-    fn chunk(&self, batch: &Batch) -> Bytes {
+    fn chunk(&self, batch: &Batch, _: bool) -> Bytes {
         let event = |message: &Arc<_>| Event::of(message, self.is_plain, self.publisher);
         let events: Vec<EncodedPacket> = batch.messages.iter().map(event).collect();
         self.frames.encode(&events)

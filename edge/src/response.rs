@@ -3,7 +3,6 @@
 
 use std::{
     any::Any,
-    convert::Infallible,
     error::Error,
     fmt,
     pin::Pin,
@@ -33,7 +32,6 @@ pub struct ResponseBody(Kind);
 enum Kind {
     Boxed(BoxBody),
     Live(Box<dyn Live>),
-    Endable(Box<dyn Endable>),
     Waiting(Box<WaitingAnswer>),
 }
 
@@ -48,12 +46,6 @@ impl ResponseBody {
     #[must_use]
     pub fn live(body: Box<dyn Live>) -> Self {
         Self(Kind::Live(body))
-    }
-
-    /// A body that can be ended from outside.
-    #[must_use]
-    pub fn endable(body: Box<dyn Endable>) -> Self {
-        Self(Kind::Endable(body))
     }
 
     /// An answer that is to be waited for, in place of a response: its connection is parked, or waits for what it
@@ -80,7 +72,6 @@ impl ResponseBody {
     pub(super) fn is_ended(&self, cx: &Context<'_>) -> bool {
         match &self.0 {
             Kind::Live(stream) => stream.is_ended(cx),
-            Kind::Endable(body) => body.is_ended(cx),
             Kind::Boxed(_) | Kind::Waiting(_) => false,
         }
     }
@@ -89,7 +80,7 @@ impl ResponseBody {
     pub(super) fn into_live(self) -> Option<Box<dyn Live>> {
         match self.0 {
             Kind::Live(stream) => Some(stream),
-            Kind::Boxed(_) | Kind::Endable(_) | Kind::Waiting(_) => None,
+            Kind::Boxed(_) | Kind::Waiting(_) => None,
         }
     }
 }
@@ -119,7 +110,6 @@ impl MessageBody for ResponseBody {
         match &self.0 {
             Kind::Boxed(body) => body.size(),
             Kind::Live(stream) => stream.size(),
-            Kind::Endable(body) => body.size(),
             // It is no response yet; nobody sends it.
             Kind::Waiting(_) => BodySize::None,
         }
@@ -129,7 +119,6 @@ impl MessageBody for ResponseBody {
         match &mut self.get_mut().0 {
             Kind::Boxed(body) => Pin::new(body).poll_next(cx),
             Kind::Live(stream) => Pin::new(&mut **stream).poll_next(cx).map_err(|never| match never {}),
-            Kind::Endable(body) => Pin::new(&mut **body).poll_next(cx).map_err(|never| match never {}),
             Kind::Waiting(_) => Poll::Ready(None),
         }
     }
@@ -140,16 +129,9 @@ impl fmt::Debug for ResponseBody {
         f.write_str(match self.0 {
             Kind::Boxed(_) => "Boxed",
             Kind::Live(_) => "Live",
-            Kind::Endable(_) => "Endable",
             Kind::Waiting(_) => "Waiting",
         })
     }
-}
-
-/// A body that is never parked, and that can be ended from outside.
-pub trait Endable: MessageBody<Error = Infallible> + Unpin {
-    /// As [`Live::is_ended`].
-    fn is_ended(&self, cx: &Context<'_>) -> bool;
 }
 
 /// An answer that is not there yet: it has one read of the log, and its reader has read everything.

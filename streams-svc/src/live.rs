@@ -1,4 +1,9 @@
 //! `live=sse`: an event stream. After each event with data, an event `control` has the offset after it (PROTOCOL.md of Durable Streams, §5.8).
+//!
+//! While it waits, its connection is [parked](parking).
+
+mod characters;
+mod parking;
 
 use std::{
     convert::Infallible,
@@ -16,14 +21,10 @@ use actix_web::{
     http::header::{self, HeaderName, HeaderValue},
 };
 use bytes::Bytes;
-use edge::{
-    limits::Slot,
-    response::{Endable, ResponseBody},
-    service::Service,
-    stream::StreamSchedule,
-};
+use characters::whole;
+use edge::{limits::Slot, response::ResponseBody, service::Service, stream::StreamSchedule};
+use parking::{DATA, Form, KEEP_ALIVE};
 use rand::RngExt as _;
-use serde::Serialize;
 use shared::{
     live::{
         clock::wall_clock,
@@ -32,7 +33,7 @@ use shared::{
     pure::{
         Cursor, Message, Pieces,
         pieces::PIECE,
-        stream::{End, EndReason, MediaType, StreamInfo},
+        stream::{End, EndReason, StreamInfo},
     },
 };
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -40,7 +41,6 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::{
     cdn_cursor, event_data,
     fields::SSE_ENCODING,
-    offset::Offset,
     read::Ask,
     wait::{self, Found, Use},
 };
@@ -62,19 +62,18 @@ pub(crate) fn answer(
     let schedule = StreamSchedule::of(&service.edge.settings, &ask.access);
     let end = Instant::now() + Duration::from_secs_f64(rand::rng().random_range(MAX_AGE_SECS));
     let end = schedule.end.map_or(end, |earlier| end.min(earlier));
-    let live = Live {
-        _in_use: Use::of(service, &ask.channel),
+    let events = Events {
+        own: Own { in_use: Use::of(service, &ask.channel), slot },
         reader,
-        slot,
-        created: info.created,
-        content_type: info.content_type.clone(),
+        form: Form {
+            created: info.created,
+            content_type: info.content_type.clone(),
+            cdn_cursor: cdn_cursor::next(ask.cdn_cursor, wall_clock()),
+        },
         next: ask.after_nothing(info),
         cut: Vec::new(),
         rest: None,
-        cdn_cursor: cdn_cursor::next(ask.cdn_cursor, wall_clock()),
-        keep_alive: schedule.keep_alive,
-        end,
-        timer: Box::pin(sleep_until(end.min(Instant::now() + schedule.keep_alive))),
+        times: Times::new(StreamSchedule { end: Some(end), ..schedule }),
         has_begun: false,
         has_ended: false,
     };
@@ -86,55 +85,71 @@ pub(crate) fn answer(
     if !info.content_type.is_text() {
         answer.insert_header((SSE_ENCODING, "base64"));
     }
-    answer.finish().set_body(ResponseBody::endable(Box::new(live)))
+    answer.finish().set_body(ResponseBody::live(Box::new(events)))
 }
 
 /// The body of the answer.
-struct Live {
+struct Events {
     /// Dropped first, while the stream is still read.
-    _in_use: Use,
+    own: Own,
     reader: Reader,
-    slot: Slot,
-    /// The stream that it reads.
-    created: Cursor,
-    content_type: MediaType,
+    form: Form,
     /// The offset after what was sent.
     next: Cursor,
     /// Messages that were read and not sent: the text after the last of them ends within a character.
     cut: Vec<Arc<Message>>,
     /// The rest of the event that was begun, and of the one after it.
     rest: Option<Pieces>,
-    cdn_cursor: u64,
-    keep_alive: Duration,
-    end: Instant,
-    timer: Pin<Box<Sleep>>,
+    times: Times,
     has_begun: bool,
     has_ended: bool,
 }
 
-/// The data of an event `control`.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Control {
-    stream_next_offset: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stream_cursor: Option<String>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    up_to_date: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    stream_closed: bool,
+/// What only this client has.
+struct Own {
+    in_use: Use,
+    slot: Slot,
 }
 
-impl Live {
+/// When a keep-alive is sent, and when the body ends.
+struct Times {
+    schedule: StreamSchedule,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Times {
+    fn new(schedule: StreamSchedule) -> Self {
+        Self { schedule, timer: Box::pin(sleep_until(due(&schedule))) }
+    }
+
+    fn is_over(&self) -> bool {
+        self.schedule.end.is_some_and(|end| end <= Instant::now())
+    }
+
+    /// Whether a keep-alive is due, or everything is over.
+    fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.timer.as_mut().poll(cx));
+        self.timer.as_mut().reset(due(&self.schedule));
+        Poll::Ready(())
+    }
+}
+
+/// When something is due that begins to wait now.
+fn due(schedule: &StreamSchedule) -> Instant {
+    let keep_alive = Instant::now() + schedule.keep_alive;
+    schedule.end.map_or(keep_alive, |end| end.min(keep_alive))
+}
+
+impl Events {
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if self.end <= Instant::now() || self.slot.end().is_some() {
+        if self.times.is_over() || self.own.slot.end().is_some() {
             return Poll::Ready(None);
         }
         loop {
-            match wait::poll(&mut self.reader, self.created, cx, BATCH) {
+            match wait::poll(&mut self.reader, self.form.created, cx, BATCH) {
                 // The client reconnects, and gets 410.
                 Poll::Ready(Found::Batch(batch)) if batch.gap.is_some() => {
-                    self.slot.figures().gaps.inc();
+                    self.own.slot.figures().gaps.inc();
                     return Poll::Ready(None);
                 }
                 Poll::Ready(Found::Batch(batch)) => {
@@ -159,16 +174,11 @@ impl Live {
         if !self.has_begun {
             return Poll::Ready(Some(self.control(false).into()));
         }
-        if self.slot.poll_end(cx).is_ready() {
+        if self.own.slot.poll_end(cx).is_ready() {
             return Poll::Ready(None);
         }
-        ready!(self.timer.as_mut().poll(cx));
-        let now = Instant::now();
-        if self.end <= now {
-            return Poll::Ready(None);
-        }
-        self.timer.as_mut().reset(self.end.min(now + self.keep_alive));
-        Poll::Ready(Some(": keep-alive\n".into()))
+        ready!(self.times.poll_due(cx));
+        Poll::Ready((!self.times.is_over()).then(|| KEEP_ALIVE.into()))
     }
 
     /// Begins the events of the next messages: their data, and the offset after them. `None` if they are held back.
@@ -176,24 +186,23 @@ impl Live {
         // The end first: after it there are no more messages.
         let is_closed = matches!(
             self.reader.lifecycle(),
-            Some(known) if known.created == self.created && matches!(known.end, Some(End { reason: EndReason::Closed, .. }))
+            Some(known) if known.created == self.form.created && matches!(known.end, Some(End { reason: EndReason::Closed, .. }))
         );
         let is_end = is_closed && self.reader.is_caught_up();
         let mut messages = mem::take(&mut self.cut);
         messages.extend(next);
-        let is_characters = self.content_type.is_text() && self.content_type.is_utf8() && !self.content_type.is_json();
-        if is_characters && !is_end {
+        if self.form.is_characters() && !is_end {
             self.cut = messages.split_off(whole(&messages));
         }
         let last = messages.last()?;
-        self.slot.figures().deliver(&messages);
+        self.own.slot.figures().deliver(&messages);
         self.next = last.id;
         self.has_ended = is_end;
         let control = format!("\n{}", self.control(is_end));
         let long = messages.iter().filter(|message| message.len() > PIECE).cloned().collect();
-        let data = event_data::fields(&self.content_type, messages);
-        let pieces = Box::new(iter::once("event: data\n".into()).chain(data).chain(iter::once(control.into())));
-        self.rest = Some(self.slot.sending(long, pieces));
+        let data = event_data::fields(&self.form.content_type, messages);
+        let pieces = Box::new(iter::once(DATA.into()).chain(data).chain(iter::once(control.into())));
+        self.rest = Some(self.own.slot.sending(long, pieces));
         self.next_piece()
     }
 
@@ -214,73 +223,12 @@ impl Live {
 
     fn control(&mut self, is_end: bool) -> String {
         self.has_begun = true;
-        self.cdn_cursor = self.cdn_cursor.max(cdn_cursor::current(wall_clock()));
-        let control = Control {
-            stream_next_offset: Offset(self.next).to_string(),
-            stream_cursor: (!is_end).then(|| self.cdn_cursor.to_string()),
-            up_to_date: is_end || (self.cut.is_empty() && self.reader.is_caught_up()),
-            stream_closed: is_end,
-        };
-        // Texts and truth values always serialize.
-        format!("event: control\ndata:{}\n\n", serde_json::to_string(&control).unwrap_or_default())
+        let is_newest = is_end || (self.cut.is_empty() && self.reader.is_caught_up());
+        self.form.control(self.next, is_newest, is_end)
     }
 }
 
-/// How many of `messages` can be sent: the text after them does not end within a character. All, if there are too many to hold back.
-fn whole(messages: &[Arc<Message>]) -> usize {
-    let bytes = |message: &Arc<Message>| message.draft.payload.bytes().cloned().unwrap_or_default();
-    let mut tail = Tail::default();
-    let (mut whole, mut held) = (0, 0);
-    for (at, message) in messages.iter().enumerate() {
-        let bytes = bytes(message);
-        tail.push(&bytes);
-        held += bytes.len();
-        if !tail.is_within_character() {
-            (whole, held) = (at + 1, 0);
-        }
-    }
-    // The first is in memory anyway.
-    let first = messages.get(whole).map_or(0, |first| bytes(first).len());
-    let is_too_much = messages.len() - whole > BATCH.messages || held - first > BATCH.bytes;
-    if is_too_much { messages.len() } else { whole }
-}
-
-/// The last bytes of a text.
-#[derive(Default)]
-struct Tail {
-    last: [u8; 3],
-}
-
-impl Tail {
-    fn push(&mut self, bytes: &[u8]) {
-        for byte in &bytes[bytes.len().saturating_sub(3)..] {
-            self.last = [self.last[1], self.last[2], *byte];
-        }
-    }
-
-    /// Whether the bytes after the last first byte of a character are fewer than it announces (RFC 3629 §3).
-    fn is_within_character(&self) -> bool {
-        let (mut from_end, mut bytes) = (1, self.last.iter().rev());
-        let length = loop {
-            match bytes.next() {
-                Some(0x80..=0xbf) => from_end += 1,
-                Some(0xc2..=0xdf) => break 2,
-                Some(0xe0..=0xef) => break 3,
-                Some(0xf0..=0xf4) => break 4,
-                _ => return false,
-            }
-        };
-        from_end < length
-    }
-}
-
-impl Endable for Live {
-    fn is_ended(&self, cx: &Context<'_>) -> bool {
-        self.slot.poll_end(cx).is_ready()
-    }
-}
-
-impl MessageBody for Live {
+impl MessageBody for Events {
     type Error = Infallible;
 
     fn size(&self) -> BodySize {
@@ -302,38 +250,5 @@ impl MessageBody for Live {
                 None
             }
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use shared::pure::{Draft, Payload};
-
-    use super::*;
-
-    #[test]
-    fn a_text_is_not_sent_up_to_the_middle_of_a_character() {
-        let check = |parts: &[&[u8]], expected: usize| {
-            let message = |part: &&[u8]| {
-                let payload = Payload::from_bytes(Bytes::copy_from_slice(part));
-                Arc::new(Message::new(Cursor::ZERO, Draft::new("s".parse().unwrap(), payload)))
-            };
-            assert_eq!(whole(&parts.iter().map(message).collect::<Vec<_>>()), expected, "{} messages", parts.len());
-        };
-        let (tea, rocket) = ("茶".as_bytes(), "🚀".as_bytes());
-        check(&[], 0);
-        check(&[b"a"], 1);
-        check(&[tea, &tea[..1]], 1);
-        check(&[&tea[..1], &tea[1..2]], 0);
-        check(&[&tea[..1], &tea[1..2], &tea[2..]], 3);
-        check(&[&rocket[..3], &[rocket[3], tea[0]]], 0);
-        check(&[&rocket[..3], &[rocket[3]], &[tea[0]]], 2);
-        check(&[&tea[..2], b"no end"], 2);
-        check(&[&[0x80, 0x80, 0x80, 0x80]], 1);
-        check(&[&[0xff]], 1);
-        let long = vec![tea[0]; BATCH.bytes + 1];
-        // One is in memory anyway; more is sent as it is.
-        check(&[&long], 0);
-        check(&[&tea[..1], &long], 2);
     }
 }

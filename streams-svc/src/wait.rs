@@ -29,6 +29,12 @@ impl Use {
     pub(crate) fn of(service: &Service, channel: &ChannelName) -> Self {
         Self { bus: service.bus.clone(), channel: channel.clone() }
     }
+
+    /// The offset after the newest message of the stream that was created at `created`.
+    pub(crate) fn tail(&self, created: Cursor) -> Option<Cursor> {
+        let info = self.bus.stream_info(&self.channel, false).ok()?;
+        (info.created == created).then_some(info.tail)
+    }
 }
 
 impl Drop for Use {

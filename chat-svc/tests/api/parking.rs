@@ -2,29 +2,12 @@
 
 use edge::{
     connections::End,
-    testing::{Site, soon, until},
+    testing::{Site, until},
 };
 use proptest::prelude::*;
 use serde_json::json;
 
 use crate::{client::Client, site};
-
-/// A value of `/metrics`.
-async fn figure(site: &Site, name: &str) -> u64 {
-    let answer = Box::pin(site.get("/metrics").send()).await;
-    let line = answer.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map(str::to_owned);
-    line.unwrap_or_else(|| panic!("{name}: {}", answer.text())).parse().unwrap()
-}
-
-/// Waits until this many connections are parked.
-async fn parked(site: &Site, count: u64) {
-    let parked = soon("connections to be parked", async {
-        while figure(site, "trident_parked_connections").await != count {
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-        }
-    });
-    Box::pin(parked).await;
-}
 
 /// Runs a test whose future is too large for the stack of its thread while nothing is optimized.
 fn on_the_heap<F: Future<Output = ()>>(test: F) -> std::pin::Pin<Box<F>> {
@@ -35,7 +18,7 @@ fn on_the_heap<F: Future<Output = ()>>(test: F) -> std::pin::Pin<Box<F>> {
 async fn left(site: &Site) -> u64 {
     let mut left = 0;
     for reason in ["slow", "behind", "ended"] {
-        left += figure(site, &format!("trident_unparked_total{{reason=\"{reason}\"}}")).await;
+        left += site.figure(&format!("trident_unparked_total{{reason=\"{reason}\"}}")).await;
     }
     left
 }
@@ -54,12 +37,12 @@ async fn messages_and_what_others_send_reach_a_client_where_it_is_parked() {
     on_the_heap(async {
         let site = site(&[("TRIDENT_PING_INTERVAL", "150ms")]);
         let (mut mei, mut ana) = (in_tea(&site).await, in_tea(&site).await);
-        parked(&site, 2).await;
+        site.parked(2).await;
         let received = "trident_unparked_total{reason=\"received\"}";
-        let before = (left(&site).await, figure(&site, received).await);
+        let before = (left(&site).await, site.figure(received).await);
         // A message of the log, what others send, and a ping.
         for n in 0..3 {
-            parked(&site, 2).await;
+            site.parked(2).await;
             site.publish_as("chat.tea", "chat message", json!(n).to_string()).await;
             assert_eq!(
                 (&mei.hears("chat message").await[0], &ana.hears("chat message").await[0]),
@@ -69,9 +52,9 @@ async fn messages_and_what_others_send_reach_a_client_where_it_is_parked() {
             assert_eq!(mei.hears("typing").await[0]["typing"], true);
         }
         assert_eq!((mei.ping().await, ana.ping().await, mei.ping().await), ((), (), ()));
-        parked(&site, 2).await;
+        site.parked(2).await;
         // Only what Ana said, three times, has ended the parking of a connection.
-        assert_eq!((left(&site).await, figure(&site, received).await), (before.0, before.1 + 3));
+        assert_eq!((left(&site).await, site.figure(received).await), (before.0, before.1 + 3));
     })
     .await;
 }
@@ -81,13 +64,13 @@ async fn a_client_that_was_parked_changes_its_channels_and_is_recovered() {
     on_the_heap(async {
         let site = site(&[]);
         let mut mei = in_tea(&site).await;
-        parked(&site, 1).await;
+        site.parked(1).await;
         assert_eq!(mei.asks(r#""subscribe",{"channels":["public.news"]}"#).await["ok"], true);
-        parked(&site, 1).await;
+        site.parked(1).await;
         site.publish("public.news", "1").await;
         assert_eq!(mei.hears("message").await[0], json!(1));
         assert_eq!(mei.asks(r#""unsubscribe",{"channels":["public.news"]}"#).await["ok"], true);
-        parked(&site, 1).await;
+        site.parked(1).await;
         site.publish("public.news", "2").await;
         site.publish_as("chat.tea", "chat message", "3".to_owned()).await;
         assert_eq!(mei.hears("chat message").await[0], json!(3));
@@ -107,11 +90,11 @@ async fn a_client_that_was_parked_changes_its_channels_and_is_recovered() {
 async fn a_parked_client_that_a_backend_disconnects_is_told() {
     let site = site(&[]);
     let mut client = in_tea(&site).await;
-    parked(&site, 1).await;
+    site.parked(1).await;
     assert_eq!(site.service.edge.limits.registry().end_all(End::Disconnected, |_| true).await, 1);
     assert_eq!(client.text().await, "41");
     until("it is gone", || site.service.edge.limits.connections() == 0).await;
-    parked(&site, 0).await;
+    site.parked(0).await;
 }
 
 #[derive(Clone, Debug)]
@@ -237,7 +220,7 @@ async fn run(steps: Vec<Step>) {
             }
             Step::Leave { client } => readers[client] = Reader::new(&site).await,
             Step::Read { client } => readers[client].read().await,
-            Step::Wait => parked(&site, CLIENTS as u64).await,
+            Step::Wait => site.parked(CLIENTS as u64).await,
         }
     }
     for reader in &mut readers {

@@ -77,7 +77,7 @@ impl TextFrames {
 }
 
 impl AnyForm for TextFrames {
-    fn chunk(&self, batch: &Batch) -> Bytes {
+    fn chunk(&self, batch: &Batch, _: bool) -> Bytes {
         let (frames, rest) = self.encode(batch);
         if rest.is_empty() { frames } else { [&frames[..], &rest[..]].concat().into() }
     }

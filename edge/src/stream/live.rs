@@ -49,8 +49,13 @@ pub struct Parts {
 
 /// How messages are encoded, on any transport.
 pub trait AnyForm: Any {
-    /// The messages of one read of the log, of which none is long, and a gap before them.
-    fn chunk(&self, batch: &Batch) -> Bytes;
+    /// The messages of one read of the log, of which none is long, and a gap before them. If `is_newest`, nothing followed when they were read.
+    fn chunk(&self, batch: &Batch, is_newest: bool) -> Bytes;
+
+    /// Whether the messages of one read of the log can be sent as they are. Otherwise each body sends them by itself.
+    fn is_whole(&self, _batch: &Batch) -> bool {
+        true
+    }
 
     /// What is sent after a silence; empty for nothing.
     fn keep_alive(&self) -> Bytes;
@@ -115,7 +120,7 @@ pub trait Own {
 }
 
 impl<F: Form> AnyForm for F {
-    fn chunk(&self, batch: &Batch) -> Bytes {
+    fn chunk(&self, batch: &Batch, _: bool) -> Bytes {
         encode(self, batch)
     }
 

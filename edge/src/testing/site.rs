@@ -17,7 +17,7 @@ use shared::{
     },
 };
 
-use super::{Ask, raw};
+use super::{Ask, raw, soon};
 use crate::{
     Settings,
     auth::{TokenRequest, mint},
@@ -87,6 +87,23 @@ impl Site {
     #[must_use]
     pub fn get(&self, path: &str) -> Ask {
         self.ask(Method::GET, path)
+    }
+
+    /// A value of `/metrics`: that of the line that begins with `name` and a space.
+    pub async fn figure(&self, name: &str) -> u64 {
+        let answer = Box::pin(self.get("/metrics").send()).await;
+        let line = answer.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map(str::to_owned);
+        line.unwrap_or_else(|| panic!("{name}: {}", answer.text())).parse().unwrap()
+    }
+
+    /// Waits until this many connections are parked.
+    pub async fn parked(&self, count: u64) {
+        let parked = soon("connections to be parked", async {
+            while self.figure("trident_parked_connections").await != count {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        });
+        Box::pin(parked).await;
     }
 
     /// A connection for bytes.

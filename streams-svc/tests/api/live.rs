@@ -9,7 +9,7 @@ use edge::{
 use super::{JSON, TEXT, close, create, delete, post, site};
 
 /// The next event: its name and its data.
-async fn next(events: &mut Events) -> Option<(String, String)> {
+pub(crate) async fn next(events: &mut Events) -> Option<(String, String)> {
     loop {
         match events.next().await? {
             Event::Message(message) => {

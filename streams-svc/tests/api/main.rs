@@ -5,6 +5,7 @@
 mod bounds;
 mod channel;
 mod live;
+mod parking;
 mod permission;
 mod race;
 mod replicas;

@@ -171,7 +171,7 @@ impl Cohort {
             && let Some((batch, end)) = self.reader.read(BATCH)
         {
             // Each member sends a long message by itself, in pieces: those that stop reading would keep it, long after the others.
-            if batch.gap.is_some() || batch.end.is_some() || has_long(&batch) {
+            if batch.gap.is_some() || batch.end.is_some() || has_long(&batch) || !self.kind.is_whole(&batch) {
                 if batches.is_empty() {
                     return Follows::NotForAll;
                 }
@@ -187,9 +187,12 @@ impl Cohort {
             return self.nothing();
         };
         let watched = batches.iter().flat_map(|(batch, _)| self.figures.watched(&batch.messages)).collect();
-        let part =
-            |(batch, end): (Batch, Place)| Part { bytes: self.kind.chunk(&batch), messages: batch.messages.len(), end };
-        let parts = batches.into_iter().map(part).collect();
+        let newest = batches.len() - 1;
+        let part = |(at, (batch, end)): (usize, (Batch, Place))| {
+            let bytes = self.kind.chunk(&batch, at == newest && !is_cut);
+            Part { bytes, messages: batch.messages.len(), end }
+        };
+        let parts = batches.into_iter().enumerate().map(part).collect();
         Follows::Run(Run { watched, ..Run::new(first, parts, is_cut, None) })
     }
 }

@@ -60,10 +60,18 @@ impl Kind {
             && self.keep_alive == other.keep_alive
     }
 
-    /// Messages as a part of a body, with its framing; nothing, if they are answers.
-    pub(super) fn chunk(&self, batch: &Batch) -> Vec<Bytes> {
+    /// Whether messages can be sent to all members as they are.
+    pub(super) fn is_whole(&self, batch: &Batch) -> bool {
         match &self.content {
-            Content::Stream { form, framing } => frame(*framing, form.chunk(batch)),
+            Content::Stream { form, .. } => form.is_whole(batch),
+            Content::Answer(_) => true,
+        }
+    }
+
+    /// Messages as a part of a body, with its framing; nothing, if they are answers. If `is_newest`, nothing followed when they were read.
+    pub(super) fn chunk(&self, batch: &Batch, is_newest: bool) -> Vec<Bytes> {
+        match &self.content {
+            Content::Stream { form, framing } => frame(*framing, form.chunk(batch, is_newest)),
             Content::Answer(_) => Vec::new(),
         }
     }

@@ -39,12 +39,11 @@ pub struct CohortReader {
 
 impl Reader {
     /// Whether it can join a cohort: its position is determined, it waits for nothing older from disk, and no channel is read from a later
-    /// position. The caller ensures that it has read everything.
+    /// position. The caller ensures that it has read everything, which includes copies: they are older than their stream.
     #[must_use]
     pub fn can_join(&self) -> bool {
         self.opening.is_none()
             && self.matching.is_none()
-            && !self.reads_copies
             && !self.is_waiting()
             && self.subscriptions.iter().all(|subscription| subscription.from <= self.cursor)
     }
@@ -65,9 +64,11 @@ impl Reader {
 }
 
 impl CohortReader {
-    /// A cohort with this reader as its first member.
+    /// A cohort with this reader as its first member. It returns the ends of streams, also if that did not because it
+    /// [read copies](Reader::with_copies).
     #[must_use]
-    pub fn new(reader: Reader) -> (Self, Place) {
+    pub fn new(mut reader: Reader) -> (Self, Place) {
+        reader.reads_copies = false;
         let place = reader.place_in_cohort();
         (Self { reader, members: 1 }, place)
     }

@@ -117,7 +117,7 @@ impl Tunnel {
         match self.reader.poll_read(cx, BATCH) {
             Poll::Ready(Some(batch)) => {
                 self.state.slot.figures().deliveries.inc_by(batch.messages.len() as u64);
-                Poll::Ready(Some(AnyForm::chunk(&self.state.form, &batch)))
+                Poll::Ready(Some(AnyForm::chunk(&self.state.form, &batch, true)))
             }
             Poll::Ready(None) => Poll::Ready(Some(self.end("C\n"))),
             Poll::Pending => self.state.slot.poll_end(cx).map(|_| Some(self.end("C\n"))),
