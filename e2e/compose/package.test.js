@@ -35,8 +35,13 @@ describe("the Debian package", () => {
     assert.match(unit, /^EnvironmentFile=-\/etc\/default\/trident$/m);
     assert.match(unit, /^LoadCredential=secret:\/etc\/trident\/secret$/m);
     assert.match(unit, /^\[Install\]\nWantedBy=multi-user\.target$/m);
+    // What systemd does before it starts the command.
+    const [, state] = /^StateDirectory=(\w+)$/m.exec(unit);
+    await inside(`mkdir -p /var/lib/${state}`);
+    const environment = [...unit.matchAll(/^Environment=(\S+)$/gm)].map(([, one]) => one).join("; ");
+    assert.match(environment, /^TRIDENT_BUS=file:\/var\/lib\/trident$/);
     // From outside of the container loopback is not reachable.
-    const settings = "set -a; . /etc/default/trident; CREDENTIALS_DIRECTORY=/etc/trident; TRIDENT_LISTEN=:8080";
+    const settings = `set -a; ${environment}; . /etc/default/trident; CREDENTIALS_DIRECTORY=/etc/trident; TRIDENT_LISTEN=:8080`;
     await run("docker", ["exec", "-d", container, "bash", "-c", `${settings}; exec ${command}`]);
     await until("the service is ready", async () => (await ask(`${base}/readyz`).catch(() => undefined))?.status === 200, { within: MINUTE, every: 200 });
   };
@@ -85,7 +90,17 @@ describe("the Debian package", () => {
     }
   });
 
-  test("upgrades, and keeps the key and the settings", { timeout: 5 * MINUTE }, async () => {
+  test("upgrades, and keeps the key, the settings and the log", { timeout: 5 * MINUTE }, async () => {
+    await start();
+    const secret = (await inside("trident token --publish '*' --secret-file /etc/trident/secret 2>/dev/null")).trim();
+    const ids = [];
+    for (const body of ["first", "second"]) {
+      const headers = { Authorization: `Bearer ${secret}`, "Content-Type": "text/plain" };
+      const answer = await fetch(`${base}/events?channel=public.kept`, { method: "POST", headers, body });
+      assert.equal(answer.status, 201);
+      ids.push((await answer.json()).id);
+    }
+    await stop();
     await inside("echo 'TRIDENT_DEMO=off' >> /etc/default/trident");
     const key = await inside("cat /etc/trident/secret");
     await install(NEXT);
@@ -93,6 +108,8 @@ describe("the Debian package", () => {
     assert.equal(await inside("cat /etc/trident/secret"), key);
     assert.match(await inside("tail -1 /etc/default/trident"), /^TRIDENT_DEMO=off$/m);
     await start();
+    const { messages, gap } = await (await fetch(`${base}/data?channel=public.kept&mode=poll&since=${ids[0]}`)).json();
+    assert.deepEqual([gap, messages.map(({ id, data }) => [id, data])], [false, [[ids[1], "second"]]]);
     await stop();
   });
 
