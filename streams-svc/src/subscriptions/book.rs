@@ -14,11 +14,11 @@ use shared::{
 
 use super::{
     command::{Caller, Command, Reply},
-    limits::{LINK_OVERHEAD, MAX_BYTES, MAX_LINKS, SHARE},
+    limits::{KEY_BYTES, MAX_BYTES, MAX_LINKS, SHARE},
     request::Delivery,
     signing::ServerKey,
     stored,
-    subscription::{Link, Scope, Streams, Subscription},
+    subscription::{Link, Scope, Streams, Subscription, link_bytes},
 };
 
 mod due;
@@ -38,6 +38,10 @@ pub(super) struct Book {
     changed: BTreeSet<Entry>,
     /// Streams that a pattern selects and a subscription has no space for.
     pub(super) unlinked: u64,
+    /// The bytes that there is space for.
+    space: usize,
+    /// Nothing more can be stored, until something is removed.
+    pub(super) is_full: bool,
 }
 
 /// What is stored on its own.
@@ -48,14 +52,16 @@ enum Entry {
 }
 
 impl Book {
-    /// The subscriptions that are stored.
+    /// The subscriptions that are stored, where there are `space` bytes for entries.
     pub(super) fn new(
         key: Arc<ServerKey>,
         settings: StreamSettings,
         subscriptions: BTreeMap<String, Subscription>,
+        space: usize,
     ) -> Self {
         let unchecked = subscriptions.keys().cloned().collect();
-        Self { key, settings, subscriptions, unchecked, changed: BTreeSet::new(), unlinked: 0 }
+        let space = MAX_BYTES.min(space.saturating_sub(KEY_BYTES));
+        Self { key, settings, subscriptions, unchecked, changed: BTreeSet::new(), unlinked: 0, space, is_full: false }
     }
 
     /// What is to be stored since the last call.
@@ -72,9 +78,9 @@ impl Book {
 
     /// The number of subscriptions, of their streams, and their bytes.
     pub(super) fn figures(&self) -> [usize; 3] {
-        let all = self.subscriptions.values();
-        let links = all.clone().map(|one| one.links.len()).sum();
-        [self.subscriptions.len(), links, all.map(Subscription::bytes).sum()]
+        let links = self.subscriptions.values().map(|one| one.links.len()).sum();
+        let bytes = self.subscriptions.iter().map(|(id, one)| one.bytes(id)).sum();
+        [self.subscriptions.len(), links, bytes]
     }
 
     /// Which channels concern a subscription: by their names, and by what their names begin with.
@@ -194,7 +200,7 @@ impl Book {
             let link = Link { is_explicit: false, is_glob: true, acked: Some(tail) };
             subscription.links.insert(name.clone(), link);
         }
-        if let Err(refusal) = self.admit(&subscription.owner, subscription.bytes(), true, has_all) {
+        if let Err(refusal) = self.admit(&subscription.owner, subscription.bytes(&id), true, has_all) {
             return refusal;
         }
         self.changed.extend(subscription.links.keys().map(|name| Entry::Link(id.clone(), name.clone())));
@@ -207,7 +213,7 @@ impl Book {
     fn admit(&self, owner: &str, bytes: usize, is_new: bool, has_all: bool) -> Result<(), Reply> {
         let full = |message: &str| Err(Reply::error(429, "TOO_MANY_SUBSCRIPTIONS", message));
         let StreamSettings { subscriptions, subscriptions_per_client, .. } = &self.settings;
-        let own = || self.subscriptions.values().filter(|one| one.owner == owner);
+        let own = || self.subscriptions.iter().filter(|(_, one)| one.owner == owner);
         if is_new && subscriptions.is_some_and(|most| self.subscriptions.len() >= most) {
             return full("there are as many subscriptions as there can be (TRIDENT_STREAM_SUBSCRIPTIONS)");
         }
@@ -215,10 +221,10 @@ impl Book {
             return full("you have as many subscriptions as you can have (TRIDENT_STREAM_SUBSCRIPTIONS_PER_CLIENT)");
         }
         let [.., all] = self.figures();
-        if all + bytes > MAX_BYTES {
+        if self.is_full || all + bytes > self.space {
             return full("there is no space for more subscriptions or streams of them");
         }
-        if !has_all && own().map(Subscription::bytes).sum::<usize>() + bytes > MAX_BYTES / SHARE {
+        if !has_all && own().map(|(id, one)| one.bytes(id)).sum::<usize>() + bytes > self.space / SHARE {
             return full("your subscriptions have no space for more streams");
         }
         Ok(())
@@ -227,16 +233,17 @@ impl Book {
     /// Adds named streams to a subscription, from their ends on (§6.4).
     fn add(&mut self, id: &str, names: BTreeSet<ChannelName>, has_all: bool, streams: &impl Streams) -> Reply {
         let Some(subscription) = self.subscriptions.get(id) else { return Reply::missing() };
-        let new = names.iter().filter(|name| !subscription.links.contains_key(*name)).count();
+        let new = || names.iter().filter(|name| !subscription.links.contains_key(*name));
         if matches!(&subscription.config.delivery, Delivery::PullWake(stream) if names.contains(stream)) {
             let message = "a subscription cannot have its own `wake_stream` in `streams`";
             return Reply::error(400, "INVALID_REQUEST", message);
         }
-        if subscription.links.len() + new > MAX_LINKS {
+        if subscription.links.len() + new().count() > MAX_LINKS {
             let message = format!("a subscription has at most {MAX_LINKS} streams");
             return Reply::error(429, "TOO_MANY_SUBSCRIPTIONS", &message);
         }
-        if let Err(refusal) = self.admit(&subscription.owner, new * LINK_OVERHEAD, false, has_all) {
+        let bytes = new().map(|name| link_bytes(id, name)).sum();
+        if let Err(refusal) = self.admit(&subscription.owner, bytes, false, has_all) {
             return refusal;
         }
         let Some(subscription) = self.subscriptions.get_mut(id) else { return Reply::missing() };
@@ -289,7 +296,7 @@ impl Book {
         let Some(subscription) = self.subscriptions.get(id) else { return false };
         let has_all = !matches!(subscription.scope, Scope::Of(_));
         let has_space = subscription.links.len() < MAX_LINKS
-            && self.admit(&subscription.owner, LINK_OVERHEAD, false, has_all).is_ok();
+            && self.admit(&subscription.owner, link_bytes(id, channel), false, has_all).is_ok();
         if !has_space {
             self.unlinked += 1;
             return false;

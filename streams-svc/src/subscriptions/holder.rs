@@ -15,7 +15,7 @@ use futures_util::FutureExt as _;
 use outgoing::Outgoing;
 use shared::{
     live::{
-        bus::{Bus, Lease},
+        bus::{Bus, BusError, Lease},
         log::{Changes, Listing, Log},
     },
     pure::{ChannelName, Cursor},
@@ -150,15 +150,28 @@ impl Holder {
         scan(&log, &mut book, &streams).await;
         let mut answers: Vec<(Request, Reply)> = Vec::new();
         loop {
-            book.advance(&streams, now(bus));
-            let entries = book.changes();
-            if !entries.is_empty()
-                && let Err(error) = bus.write_entries(LEASE, entries).await
-            {
-                log::warn!("subscriptions cannot be stored: {error}");
-                let reply = Reply::error(503, "bus_unavailable", &error.to_string());
-                answers.into_iter().for_each(|(request, _)| request.answer(&reply));
-                return;
+            if !book.is_full {
+                book.advance(&streams, now(bus));
+            }
+            match store(bus, &mut book).await {
+                Ok(()) => {}
+                // Otherwise the same change would fail again and again, and nobody could remove anything.
+                Err(error @ BusError::StatesFull(_)) => {
+                    log::error!("subscriptions are full, and wake nobody until some are deleted: {error}");
+                    let reply = Reply::error(429, "TOO_MANY_SUBSCRIPTIONS", "there is no space to store subscriptions");
+                    answers.drain(..).for_each(|(request, _)| request.answer(&reply));
+                    let Some((stored, _)) = self.load(bus).await else { return };
+                    book = stored;
+                    book.is_full = true;
+                    sending = JoinSet::new();
+                    changes = watch(&log, &book, &[], None);
+                }
+                Err(error) => {
+                    log::warn!("subscriptions cannot be stored: {error}");
+                    let reply = Reply::error(503, "bus_unavailable", &error.to_string());
+                    answers.into_iter().for_each(|(request, _)| request.answer(&reply));
+                    return;
+                }
             }
             answers.drain(..).for_each(|(request, reply)| request.answer(&reply));
             let now_ms = now(bus);
@@ -210,8 +223,27 @@ impl Holder {
         };
         let key = Arc::new(key);
         let settings = self.service.edge.settings.streams.clone();
-        Some((Book::new(key.clone(), settings, loaded.subscriptions), key))
+        Some((Book::new(key.clone(), settings, loaded.subscriptions, bus.entry_space()), key))
     }
+}
+
+/// Stores what has changed.
+///
+/// # Errors
+/// When it could not be stored.
+async fn store(bus: &dyn Bus, book: &mut Book) -> Result<(), BusError> {
+    let entries = book.changes();
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let has_removed = entries.iter().any(|(_, value)| value.is_none());
+    bus.write_entries(LEASE, entries).await?;
+    if has_removed && book.is_full {
+        // There may be space again for what came meanwhile.
+        book.is_full = false;
+        book.check_all();
+    }
+    Ok(())
 }
 
 /// Renews the lease until that fails.
@@ -244,7 +276,7 @@ async fn execute(
         Command::Put { id, config, .. } if !book.has(id) => {
             let prefix = config.prefix();
             let names: Vec<_> = config.streams.iter().cloned().collect();
-            replace(changes, watch(log, book, &names, prefix), book, streams);
+            replace(log, changes, watch(log, book, &names, prefix), book, streams).await;
             if let Some(prefix) = prefix {
                 existing = list(log, prefix).await;
             }
@@ -252,7 +284,7 @@ async fn execute(
         }
         Command::Link { streams: names, .. } => {
             let names: Vec<_> = names.iter().cloned().collect();
-            replace(changes, watch(log, book, &names, None), book, streams);
+            replace(log, changes, watch(log, book, &names, None), book, streams).await;
             false
         }
         Command::Delete { .. } | Command::Unlink { .. } => false,
@@ -260,16 +292,16 @@ async fn execute(
     };
     let reply = book.execute(command, &existing, streams, now_ms);
     if !is_watched {
-        replace(changes, watch(log, book, &[], None), book, streams);
+        replace(log, changes, watch(log, book, &[], None), book, streams).await;
     }
     reply
 }
 
-/// Continues with `next`, after what `changes` has noted.
-fn replace(changes: &mut Changes, next: Changes, book: &mut Book, streams: &Ends<'_>) {
+/// Continues with `next`, after what `changes` has noted; after a scan, if that was too much to be noted.
+async fn replace(log: &Arc<Log>, changes: &mut Changes, next: Changes, book: &mut Book, streams: &impl Streams) {
     match std::mem::replace(changes, next).next().now_or_never() {
         Some(Some(channels)) => book.appended(&channels, streams),
-        Some(None) => book.check_all(),
+        Some(None) => scan(log, book, streams).await,
         None => {}
     }
 }
@@ -296,7 +328,7 @@ fn shortest(prefixes: BTreeSet<String>) -> Vec<String> {
 }
 
 /// Looks at all streams that patterns may select, and at all subscriptions.
-async fn scan(log: &Arc<Log>, book: &mut Book, streams: &Ends<'_>) {
+async fn scan(log: &Arc<Log>, book: &mut Book, streams: &impl Streams) {
     book.check_all();
     for prefix in shortest(book.wanted().1) {
         let names = list(log, &prefix).await;
@@ -326,14 +358,4 @@ fn now(bus: &dyn Bus) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn prefixes_of_others_are_left_out() {
-        let of = |all: &[&str]| shortest(all.iter().map(|one| (*one).to_owned()).collect());
-        assert_eq!(of(&["b", "a/b", "a", "ab", "a/"]), ["a", "b"]);
-        assert_eq!(of(&["a", ""]), [""]);
-        assert!(of(&[]).is_empty());
-    }
-}
+mod tests;

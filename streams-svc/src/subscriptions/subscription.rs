@@ -1,6 +1,6 @@
 //! One subscription: its streams, how far they are acknowledged, and its wake.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use edge::settings::StreamSettings;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,6 @@ use shared::pure::{ChannelName, Cursor, access::Patterns};
 use super::{
     ack::Ack,
     limits::{LINK_OVERHEAD, OVERHEAD},
-    pattern::PathPattern,
     request::{Config, Delivery},
 };
 use crate::offset::Offset;
@@ -43,6 +42,9 @@ pub(super) struct Subscription {
     /// The wake that is being sent.
     #[serde(skip)]
     pub(super) attempt: Option<String>,
+    /// Its [size](Self::bytes) without its streams.
+    #[serde(skip)]
+    own_bytes: OnceLock<usize>,
 }
 
 /// Which streams a pattern may select.
@@ -107,6 +109,11 @@ impl Scope {
     }
 }
 
+/// The bytes that a stream of the subscription `id` takes at most.
+pub(super) fn link_bytes(id: &str, name: &ChannelName) -> usize {
+    LINK_OVERHEAD + id.len() + name.as_str().len()
+}
+
 impl Link {
     /// Whether something follows what was processed.
     fn is_pending(self, (start, tail): (Cursor, Cursor)) -> bool {
@@ -129,21 +136,15 @@ impl Subscription {
             failures: 0,
             links: BTreeMap::new(),
             attempt: None,
+            own_bytes: OnceLock::new(),
         }
     }
 
-    /// Its memory in bytes.
-    pub(super) fn bytes(&self) -> usize {
-        let Config { delivery, pattern, streams, description, .. } = &self.config;
-        let texts = [
-            match delivery {
-                Delivery::Webhook(url) => url.len(),
-                Delivery::PullWake(stream) => stream.len(),
-            },
-            pattern.as_ref().map_or(0, PathPattern::len),
-            description.as_ref().map_or(0, String::len),
-        ];
-        OVERHEAD + texts.iter().sum::<usize>() + LINK_OVERHEAD * (streams.len() + self.links.len())
+    /// The bytes that the subscription `id` takes at most, in memory or where it is stored.
+    pub(super) fn bytes(&self, id: &str) -> usize {
+        let own = || OVERHEAD + id.len() + serde_json::to_vec(self).map_or(0, |json| json.len());
+        let links = self.links.keys().map(|name| link_bytes(id, name));
+        self.own_bytes.get_or_init(own) + links.sum::<usize>()
     }
 
     /// Whether its pattern selects the stream of this channel.

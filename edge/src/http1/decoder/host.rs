@@ -8,6 +8,9 @@ use actix_web::http::{
     header::{self, HeaderValue},
 };
 
+/// The longest name of a host (RFC 1035 §2.3.4, RFC 3986 §3.2.2). Answers and subscriptions repeat it.
+const MAX_NAME: usize = 255;
+
 /// Accepts `/path`, `http://host/path` and, with `OPTIONS`, `*`. The host of the second replaces the header (RFC 9112 §3.2.2).
 ///
 /// # Errors
@@ -37,7 +40,7 @@ fn is_host(value: &[u8]) -> bool {
         return address.parse::<Ipv6Addr>().is_ok() && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
     }
     let (name, port) = value.split_once(':').unwrap_or((value, ""));
-    !name.is_empty() && is_name(name.as_bytes()) && is_port(port)
+    (1..=MAX_NAME).contains(&name.len()) && is_name(name.as_bytes()) && is_port(port)
 }
 
 /// `reg-name` (RFC 3986 §3.2.2), which includes IPv4 addresses.

@@ -154,6 +154,9 @@ fn the_host_has_to_be_one() {
     }
     assert_eq!(status("GET / HTTP/1.1\r\n\r\n"), 400);
     assert_eq!(status("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"), 400);
+    let named = |length: usize| format!("GET / HTTP/1.1\r\nHost: {}:80\r\n\r\n", "a".repeat(length));
+    assert!(matches!(one(&named(255)), Read::Request(..)));
+    assert_eq!(status(&named(256)), 400);
     assert!(matches!(one("GET / HTTP/1.0\r\n\r\n"), Read::Request(_, host, false, _) if host.is_empty()));
 }
 

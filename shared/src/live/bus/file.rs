@@ -99,6 +99,8 @@ pub struct FileBus {
     queue: Arc<Queue>,
     room: Arc<Semaphore>,
     clock: Clock,
+    /// The length at which a segment is sealed.
+    segment_bytes: u64,
     /// The bytes of purged messages leave the disk within this time.
     purge_within: Duration,
     /// The records at the start, until somebody takes them.
@@ -294,6 +296,10 @@ impl Bus for FileBus {
     fn write_entries(&self, name: &'static str, changes: Vec<EntryChange>) -> Answer<'_, Result<(), BusError>> {
         let states = changes.into_iter().map(|(key, value)| records::entry(name, &key, value)).collect();
         Box::pin(async move { self.publish(Publication::of_states(states)).await.map(drop) })
+    }
+
+    fn entry_space(&self) -> usize {
+        records::entry_space(self.segment_bytes)
     }
 
     fn release(&self, _: &'static str, _: Cursor) -> Answer<'_, ()> {

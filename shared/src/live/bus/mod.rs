@@ -372,6 +372,11 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
         Box::pin(ready(Err(BusError::Unsupported(NO_ENTRIES.to_owned()))))
     }
 
+    /// How many bytes the entries of all leases can have. Each counts its key, its value, and at most 128 bytes.
+    fn entry_space(&self) -> usize {
+        usize::MAX
+    }
+
     /// Releases the lease `name` early, if this process has it. A process that acquires it within [`LEASE_HANDOFF_TTL`] continues from `at`.
     fn release(&self, name: &'static str, at: Cursor) -> Answer<'_, ()>;
 }

@@ -36,7 +36,7 @@ fn settings(env: &[(&str, &str)]) -> StreamSettings {
 }
 
 fn book(env: &[(&str, &str)]) -> Book {
-    Book::new(Arc::new(ServerKey::generate()), settings(env), BTreeMap::new())
+    Book::new(Arc::new(ServerKey::generate()), settings(env), BTreeMap::new(), usize::MAX)
 }
 
 fn caller(owner: &str) -> Caller {
@@ -359,7 +359,7 @@ fn another_process_continues_from_what_is_stored() {
     run(&mut book, Command::Delete { id: "gone".to_owned(), caller: caller("ann") }, &tails, 0);
     let stored = store(&mut book);
     assert_eq!(stored.keys().collect::<Vec<_>>(), ["s"]);
-    let mut next = Book::new(book.key.clone(), settings(&[]), stored);
+    let mut next = Book::new(book.key.clone(), settings(&[]), stored, usize::MAX);
     let job = due(&mut next, &tails, 5_000).remove(0);
     let again = body(&job);
     assert_eq!((&again["wake_id"], &again["generation"]), (&wake["wake_id"], &json!(1)));
@@ -367,7 +367,7 @@ fn another_process_continues_from_what_is_stored() {
     assert_eq!(run(&mut next, ack(&wake, &[("a/1", 6)], true, Act::Callback), &tails, 5_000).status, 200);
     next.sent(job, Outcome::Delivered(false), 5_000);
     let stored = store(&mut next);
-    let mut last = Book::new(book.key.clone(), settings(&[]), stored);
+    let mut last = Book::new(book.key.clone(), settings(&[]), stored, usize::MAX);
     assert!(due(&mut last, &tails, 10_000).is_empty(), "it is acknowledged");
     assert_eq!(get(&mut last, &tails, "s")["streams"][0]["acked_offset"], Offset(Cursor::new(6, 0)).to_string());
     assert!(store(&mut last).contains_key("s"));
@@ -388,4 +388,57 @@ fn a_pattern_selects_what_its_creator_may_read() {
     append(&mut book, &tails, &[("a/1", 1), ("secret", 2), ("user.bob", 3)], 0);
     let mut paths = |id: &str| get(&mut book, &tails, id)["streams"].as_array().unwrap().len();
     assert_eq!((paths("token"), paths("open"), paths("backend")), (1, 2, 3));
+}
+
+/// What is counted is at least what a bus stores, also with a wake of long names.
+#[test]
+fn what_is_stored_is_counted() {
+    let long = "x".repeat(100);
+    let mut book = book(&[]);
+    let base = format!("http://{long}/streams");
+    let descriptions = [String::new(), "\u{1}\"".repeat(300)];
+    for (n, description) in descriptions.into_iter().enumerate() {
+        let (id, tails) = (format!("{n}{}", "i".repeat(120)), Tails::default());
+        let json = json!({
+            "type": "pull-wake", "pattern": format!("{long}/*"), "wake_stream": format!("w/{long}"),
+            "streams": [format!("e/{long}"), "short"], "description": description,
+        });
+        let scope = Scope::Of(format!("{long}/*,*").parse().unwrap());
+        let put =
+            Command::Put { id: id.clone(), caller: caller(&long), config: config(&json), scope, base: base.clone() };
+        assert_eq!(run(&mut book, put, &tails, 0).status, 201);
+        append(&mut book, &tails, &[(&format!("{long}/s"), u64::MAX), (&format!("e/{long}"), u64::MAX)], 0);
+    }
+    for (id, subscription) in &mut book.subscriptions {
+        subscription.extend_lease(1_763_800_000_000, Some("w".repeat(128)));
+        assert!(subscription.wake.is_some() && subscription.links.len() == 3);
+        let links = subscription.links.iter().map(|(name, link)| stored::link(id, name, Some(link)));
+        let entries = links.chain([stored::subscription(id, Some(subscription))]);
+        let stored: usize = entries.map(|(key, value)| 128 + key.len() + value.unwrap().len()).sum();
+        assert!((stored..2 * stored).contains(&subscription.bytes(id)), "{} of {stored}", subscription.bytes(id));
+    }
+}
+
+/// A bus with little space has few subscriptions.
+#[test]
+fn there_are_as_many_subscriptions_as_there_is_space_for() {
+    let tails = Tails::default();
+    let mut book = Book::new(Arc::new(ServerKey::generate()), settings(&[]), BTreeMap::new(), 20_000);
+    let mut created = 0;
+    let refusal = loop {
+        let command = Command::Put {
+            id: format!("s{created}"),
+            caller: Caller { owner: "ann".to_owned(), has_all: true },
+            config: config(&webhook("a/*")),
+            scope: Scope::All,
+            base: "http://x/streams".to_owned(),
+        };
+        let reply = run(&mut book, command, &tails, 0);
+        if reply.status != 201 {
+            break reply;
+        }
+        created += 1;
+    };
+    assert_eq!(code(&refusal), (429, "TOO_MANY_SUBSCRIPTIONS".to_owned()));
+    assert!((5..=11).contains(&created), "{created}");
 }

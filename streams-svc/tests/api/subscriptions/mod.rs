@@ -178,7 +178,7 @@ async fn no_request_goes_into_the_network_of_the_server() {
 
 #[actix_web::test]
 async fn subscriptions_survive_a_restart_on_the_file_bus() {
-    let folder = std::env::temp_dir().join(format!("trident-subscriptions-{}", std::process::id()));
+    let folder = std::env::temp_dir().join(format!("trident-subscriptions-{:016x}", rand::random::<u64>()));
     let bus = format!("file:{}", folder.display());
     let receiver = Receiver::start(|_| done()).await;
     let open = || site(&[("TRIDENT_BUS", &bus)]);
@@ -210,5 +210,41 @@ async fn subscriptions_survive_a_restart_on_the_file_bus() {
     assert_eq!(after["streams"][0]["acked_offset"], before["streams"][0]["tail_offset"]);
     again.service.bus.close().await;
     again.stop().await;
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// A log that had no space for another change stored nothing any more, and sent no wake.
+#[actix_web::test]
+async fn subscriptions_take_what_the_log_has_space_for() {
+    let folder = std::env::temp_dir().join(format!("trident-subscriptions-{:016x}", rand::random::<u64>()));
+    let bus = format!("file:{}", folder.display());
+    let receiver = Receiver::start(|_| done()).await;
+    // Segments of 512 KiB.
+    let site = site(&[("TRIDENT_BUS", &bus), ("TRIDENT_DISK_TOTAL", "16MiB")]);
+    let client = site.backend_token(ApiRight::Write);
+    let body = json!({ "type": "webhook", "pattern": "a/*", "streams": ["a/0"], "webhook": { "url": receiver.url() } });
+    assert_eq!(subscribe(&site, "s", &client, &body).await.status, 201);
+    let (mut created, text) = (0, "x".repeat(1_000));
+    let full = json!({ "type": "pull-wake", "pattern": "none/*", "wake_stream": "wake", "description": text });
+    let refused = loop {
+        let answer = subscribe(&site, &format!("full-{created}"), &client, &full).await;
+        if answer.status != 201 {
+            break answer;
+        }
+        created += 1;
+    };
+    assert_eq!(refused.error(), (429, "TOO_MANY_SUBSCRIPTIONS".into()));
+    assert!((10..100).contains(&created), "{created}");
+    for stream in 0..300 {
+        write(&site, &format!("a/{stream}"), &client).await;
+    }
+    until("a wake", || receiver.wakes().iter().any(|wake| wake["streams"].to_string().contains("a/0\""))).await;
+    until("streams without space", || figure(&site, "subscription_overflows_total") > 0).await;
+    assert_eq!(ask(&site, Method::DELETE, "full-0", &client, &Value::Null).await.status, 204);
+    assert_eq!(subscribe(&site, "last", &client, &webhook("b/*", &receiver.url())).await.status, 201);
+    write(&site, "b/1", &client).await;
+    until("a wake", || receiver.wakes().iter().any(|wake| wake["streams"].to_string().contains("b/1\""))).await;
+    site.service.bus.close().await;
+    site.stop().await;
     std::fs::remove_dir_all(&folder).unwrap();
 }

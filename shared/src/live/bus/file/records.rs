@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::states::States;
+use super::states::{States, most};
 use crate::live::bus::{Entry, Merge, Record, StateTable, StoredState};
 
 /// Records such as users who are refused, of which the newest applies. They are few, and each decides who may do what: a power cut loses none.
@@ -48,6 +48,11 @@ pub(super) fn lease(name: &str, value: &[u8]) -> StoredState {
 /// What the last holder of the lease `name` has stored.
 pub(super) fn of_lease(states: &States, name: &str) -> Option<Bytes> {
     states.value(LEASES, name.as_bytes()).map(Bytes::copy_from_slice)
+}
+
+/// How many bytes the entries of all leases can have, in segments of this length.
+pub(super) fn entry_space(segment_bytes: u64) -> usize {
+    most(ENTRIES, segment_bytes)
 }
 
 /// What the keys of the entries of the lease `name` begin with.

@@ -92,6 +92,7 @@ impl FileBus {
             queue: Arc::default(),
             room: Arc::new(Semaphore::new(ROOM_KIB)),
             clock,
+            segment_bytes,
             purge_within: options.purge_within,
             stored: Mutex::new(Some(receiver)),
         };

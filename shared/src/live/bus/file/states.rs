@@ -49,7 +49,7 @@ pub(super) fn size(key: &[u8], value: &[u8]) -> usize {
 }
 
 /// Maximum number of bytes of a table.
-fn most(table: StateTable, segment_bytes: u64) -> usize {
+pub(super) fn most(table: StateTable, segment_bytes: u64) -> usize {
     table.max_bytes.min(usize::try_from(segment_bytes / PART_OF_SEGMENT).unwrap_or(usize::MAX))
 }
 
