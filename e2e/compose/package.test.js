@@ -17,7 +17,7 @@ import { run } from "./installation.js";
 
 const MINUTE = 60_000;
 const IMAGE = "debian:bookworm-slim";
-const BINARY = path.join(process.env.CARGO_TARGET_DIR ?? path.join(ROOT, "target"), "debug/standalone");
+const BINARY = path.resolve(ROOT, process.env.CARGO_TARGET_DIR || "target", "debug/standalone");
 const NEXT = "99.0.0";
 
 describe("the Debian package", () => {

@@ -9,7 +9,7 @@ import { after, describe, test } from "node:test";
 import { promisify } from "node:util";
 import { ROOT } from "../lib/stack.js";
 
-const BINARY = path.join(process.env.CARGO_TARGET_DIR ?? path.join(ROOT, "target"), "debug/standalone");
+const BINARY = path.resolve(ROOT, process.env.CARGO_TARGET_DIR || "target", "debug/standalone");
 const TEXT = readFileSync(path.join(ROOT, "ops/kubernetes/trident.yaml"), "utf8");
 const SETTINGS = Object.fromEntries([...TEXT.matchAll(/- \{ name: (TRIDENT_\w+), value: "?([^"}\s]*)"? \}/g)].map(([, name, value]) => [name, value]));
 
