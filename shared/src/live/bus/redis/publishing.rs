@@ -13,7 +13,7 @@ use tokio::{
 use super::{
     PUBLISH_TIMEOUT, RedisBus,
     publisher::{Job, Reply},
-    streams::{self, Check, MAX_TRIES, Site, overtaken, read_up_to, settle},
+    streams::{self, CORRECTED_AT, Check, MAX_TRIES, Site, correct, overtaken, read_up_to, settle},
 };
 use crate::{
     live::{
@@ -68,7 +68,13 @@ impl RedisBus {
         self.shared.connection()?;
         let deadline = Instant::now() + PUBLISH_TIMEOUT;
         let mut publication = publication;
-        for _ in 0..MAX_TRIES {
+        for tries in 1..=MAX_TRIES {
+            if tries == CORRECTED_AT {
+                let checks = self.shared.streams.known.lock().checks(&publication.drafts);
+                for check in checks {
+                    correct(self.site(), &check.channel).await?;
+                }
+            }
             let checks = match self.admit(&publication).await? {
                 Admitted::To(checks) => checks,
                 Admitted::Found(published) => return Ok(published),

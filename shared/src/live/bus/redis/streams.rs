@@ -30,7 +30,7 @@ mod known;
 mod load;
 mod making;
 
-pub(super) use catch_up::catch_up;
+pub(super) use catch_up::{catch_up, correct};
 pub(super) use change::change;
 pub(super) use due::{run, settle};
 use known::Condition;
@@ -40,6 +40,8 @@ pub(super) use making::purge_stream;
 
 /// How often an operation is decided again because of others.
 pub(super) const MAX_TRIES: usize = 32;
+/// After so many decisions, what this process knows is compared with what Redis has.
+pub(super) const CORRECTED_AT: usize = 3;
 /// More queues than this are looked through for those that nobody uses.
 const MANY_QUEUES: usize = 64;
 

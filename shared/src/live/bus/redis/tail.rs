@@ -222,7 +222,9 @@ impl Tail {
                     BREAK_BYTES
                 }
                 What::Stream(record, token) => {
-                    if !known.is_loaded(record.channel(), id) {
+                    if known.is_loaded(record.channel(), id) {
+                        known.loaded(&record, id);
+                    } else {
                         self.add_record(&mut known, &record, id, token, &mut changes)?;
                     }
                     BREAK_BYTES

@@ -3,7 +3,7 @@
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    MAX_TRIES, Site, TIMEOUT, Tried, due, journal,
+    CORRECTED_AT, MAX_TRIES, Site, TIMEOUT, Tried, correct, due, journal,
     known::{Condition, Known},
     making::{self, Making},
     overtaken, read_up_to,
@@ -39,10 +39,18 @@ pub(in crate::live::bus::redis) async fn change(site: Site<'_>, op: &StreamOp) -
     let is_plain = matches!(op, StreamOp::Append(append) if is_plain(append));
     let turn = timeout_at(deadline, site.shared.streams.turn(op.channel(), !is_plain)).await;
     let _turn = turn.map_err(|_| BusError::Unavailable("too many operations on this stream wait".to_owned()))?;
-    for _ in 0..MAX_TRIES {
+    for tries in 1..=MAX_TRIES {
         match attempt(site, op, &mut deadline).await? {
             Tried::Done(reply) => return Ok(reply),
             Tried::Changed(last) => read_up_to(site.shared, last, deadline).await?,
+        }
+        if tries == CORRECTED_AT {
+            correct(site, op.channel()).await?;
+            if let StreamOp::Create(create) = op
+                && let Some(fork) = &create.fork
+            {
+                correct(site, &fork.source).await?;
+            }
         }
     }
     Err(overtaken())

@@ -204,6 +204,23 @@ impl Known {
         }
     }
 
+    /// The record of the entry `id` is part of what was loaded of its stream. The source of a fork may have been read before it was created.
+    pub(in crate::live::bus::redis) fn loaded(&mut self, record: &StreamRecord, id: Cursor) {
+        if let StreamRecord::Create(saved) = record
+            && let Some(source) = saved.state.fork().and_then(|fork| self.streams.get_mut(&fork.source))
+        {
+            source.forked(id);
+        }
+    }
+
+    /// What Redis says of a stream that this process has read up to `read`. What changed while it was being loaded, and is not in the log, is not known.
+    pub(super) fn correct(&mut self, channel: &ChannelName, stored: &Version, read: Cursor) {
+        let known = self.streams.get_mut(channel).filter(|known| known.token == stored.token && stored.base <= read);
+        if let Some(known) = known {
+            known.forked(stored.base);
+        }
+    }
+
     /// What the end of a stream does to others.
     pub(super) fn ending(&self, channel: &ChannelName) -> Ending {
         let mut ending = Ending::default();

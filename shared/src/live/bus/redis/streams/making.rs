@@ -4,7 +4,7 @@ use redis::{Cmd, RedisError};
 use tokio::time::Instant;
 
 use super::{
-    MAX_TRIES, Site, TIMEOUT, Tried,
+    CORRECTED_AT, MAX_TRIES, Site, TIMEOUT, Tried, correct,
     known::{Condition, Ending, Known, kind},
     overtaken, read_up_to,
 };
@@ -128,7 +128,10 @@ pub(in crate::live::bus::redis) async fn purge_stream(
     channel: &ChannelName,
 ) -> Result<Option<(Cursor, Cursor)>, BusError> {
     let deadline = Instant::now() + TIMEOUT;
-    for _ in 0..MAX_TRIES {
+    for tries in 1..=MAX_TRIES {
+        if tries == CORRECTED_AT {
+            correct(site, channel).await?;
+        }
         refuse_if_rejected(site)?;
         let (mut call, up_to) = {
             let known = site.shared.streams.known.lock();

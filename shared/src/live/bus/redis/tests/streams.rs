@@ -1,5 +1,7 @@
 //! Streams on several processes, and what is left of them when processes, Redis or the log begin again.
 
+use std::sync::atomic::AtomicBool;
+
 use super::*;
 use crate::{
     live::bus::{
@@ -19,6 +21,12 @@ fn fork(name: &str, source: &str) -> Create {
 
 async fn make(bus: &RedisBus, create: Create) -> StreamInfo {
     bus.stream(StreamOp::Create(create.into())).await.unwrap().info
+}
+
+/// Makes many streams at the same time.
+async fn make_all(bus: &RedisBus, all: Vec<Create>) {
+    let all = all.into_iter().map(|create| make(bus, create));
+    futures_util::future::join_all(all).await;
 }
 
 async fn try_add(bus: &RedisBus, append: Append) -> Result<StreamReply, BusError> {
@@ -251,4 +259,58 @@ async fn a_lifetime_is_renewed_and_ends_everywhere() {
         assert!(bus.stream_info(&channel("used"), false).is_ok());
     }
     until("the end is in the log", || one.log().counts().streams == 1 && other.log().counts().streams == 1).await;
+}
+
+/// A source that was read before a fork of it was created, and a fork that was read after that: no append to the source was possible through that process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forks_that_are_created_while_a_process_starts_leave_their_sources_writable() {
+    const SOURCES: usize = 600;
+    const FORKING: usize = 8;
+    let server = Server::start().await;
+    let bus = Arc::new(connect(&server.url()).await);
+    make_all(&bus, (0..SOURCES).map(|n| create(&format!("s{n}"))).collect()).await;
+    for round in 0..3 {
+        let is_started = Arc::new(AtomicBool::new(false));
+        let forking: Vec<_> = (0..FORKING)
+            .map(|at| {
+                let (bus, is_started) = (bus.clone(), is_started.clone());
+                tokio::spawn(async move {
+                    for n in (at..).step_by(FORKING).take_while(|_| !is_started.load(Ordering::Relaxed)) {
+                        make(&bus, fork(&format!("f{round}-{n}"), &format!("s{}", n % SOURCES))).await;
+                    }
+                })
+            })
+            .collect();
+        let late = connect(&server.url()).await;
+        is_started.store(true, Ordering::Relaxed);
+        futures_util::future::join_all(forking).await;
+        follow(&late, &bus).await;
+        for n in 0..SOURCES {
+            let appended = try_add(&late, append(&format!("s{n}"), &[round])).await;
+            assert!(appended.is_ok(), "s{n} in round {round}: {appended:?}");
+        }
+    }
+}
+
+/// A fork that ends while a process reads streams, and whose creation is not in the log any more, changes its source without that process knowing.
+#[tokio::test]
+async fn what_a_process_does_not_know_of_a_stream_is_corrected() {
+    let server = Server::start().await;
+    let bus = connect(&server.url()).await;
+    make(&bus, create("s")).await;
+    for round in 0..4 {
+        let id = publish(&bus, publication("other", round)).await.ids[0];
+        let redis::Value::BulkString(index) = server.command(&["HGET", scripts::STREAMS, "s"]).await else {
+            panic!("no text")
+        };
+        let index = String::from_utf8(index).unwrap();
+        let changed = format!("{id} {}", index.split_once(' ').unwrap().1);
+        server.command(&["HSET", scripts::STREAMS, "s", &changed]).await;
+        match round {
+            0 => drop(add(&bus, append("s", &[0])).await),
+            1 => drop(publish(&bus, publication("s", 1)).await),
+            2 => drop(make(&bus, fork("f", "s")).await),
+            _ => drop(bus.purge(channel("s")).await.unwrap()),
+        }
+    }
 }
