@@ -21,11 +21,6 @@ pub struct PathPattern(String);
 pub struct PatternError;
 
 impl PathPattern {
-    /// Its length in bytes.
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     fn segments(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
     }

@@ -3,7 +3,7 @@
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    CORRECTED_AT, MAX_TRIES, Site, TIMEOUT, Tried, correct, due, journal,
+    CORRECTED_AT, MAX_TRIES, Site, TIMEOUT, Tried, catch_up, correct, due, journal,
     known::{Condition, Known},
     making::{self, Making},
     overtaken, read_up_to,
@@ -39,6 +39,11 @@ pub(in crate::live::bus::redis) async fn change(site: Site<'_>, op: &StreamOp) -
     let is_plain = matches!(op, StreamOp::Append(append) if is_plain(append));
     let turn = timeout_at(deadline, site.shared.streams.turn(op.channel(), !is_plain)).await;
     let _turn = turn.map_err(|_| BusError::Unavailable("too many operations on this stream wait".to_owned()))?;
+    let forked = if let StreamOp::Create(create) = op { create.fork.as_ref() } else { None };
+    if let Some(fork) = forked {
+        // The fork gets all that was acknowledged, by whichever process.
+        catch_up(site, &fork.source).await?;
+    }
     for tries in 1..=MAX_TRIES {
         match attempt(site, op, &mut deadline).await? {
             Tried::Done(reply) => return Ok(reply),
@@ -46,9 +51,7 @@ pub(in crate::live::bus::redis) async fn change(site: Site<'_>, op: &StreamOp) -
         }
         if tries == CORRECTED_AT {
             correct(site, op.channel()).await?;
-            if let StreamOp::Create(create) = op
-                && let Some(fork) = &create.fork
-            {
+            if let Some(fork) = forked {
                 correct(site, &fork.source).await?;
             }
         }

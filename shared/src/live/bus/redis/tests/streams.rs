@@ -292,6 +292,19 @@ async fn forks_that_are_created_while_a_process_starts_leave_their_sources_writa
     }
 }
 
+/// A fork at the end of a stream did not have what another process had acknowledged a moment before.
+#[tokio::test]
+async fn a_fork_has_what_any_process_has_acknowledged() {
+    let server = Server::start().await;
+    let (one, other) = (connect(&server.url()).await, connect(&server.url()).await);
+    make(&one, create("s")).await;
+    for n in 0..50 {
+        add(&other, append("s", &[n])).await;
+        make(&one, fork(&format!("f{n}"), "s")).await;
+        assert_eq!(data(&one, &format!("f{n}")).await, numbers(0..n + 1));
+    }
+}
+
 /// A fork that ends while a process reads streams, and whose creation is not in the log any more, changes its source without that process knowing.
 #[tokio::test]
 async fn what_a_process_does_not_know_of_a_stream_is_corrected() {
