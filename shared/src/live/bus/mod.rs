@@ -362,8 +362,7 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
         Box::pin(ready(Err(BusError::Unsupported(NO_ENTRIES.to_owned()))))
     }
 
-    /// Changes small entries under the lease `name`, which this process has, all or none: `None` removes one. As durable as the bus stores messages. All
-    /// of a lease are read by its next holder, and a bus with a log on disk repeats them with each segment: a few megabytes at most.
+    /// Changes small entries under the lease `name`, which this process has, all or none: `None` removes one. As durable as messages are.
     ///
     /// # Errors
     /// When they could not be stored, it is unknown whether they were, or another process has the lease by now.
