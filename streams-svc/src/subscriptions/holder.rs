@@ -175,7 +175,9 @@ impl Holder {
             }
             answers.drain(..).for_each(|(request, reply)| request.answer(&reply));
             let now_ms = now(bus);
-            for job in book.due(&streams, now_ms) {
+            // What follows from an answer could not be stored either, and the wake would be sent again at once.
+            let jobs = if book.is_full { Vec::new() } else { book.due(&streams, now_ms) };
+            for job in jobs {
                 let sender = sender.clone();
                 sending.spawn(async move {
                     let outcome = sender.send(&job).await;
@@ -183,8 +185,9 @@ impl Holder {
                 });
             }
             self.status.set(Some(&mut book));
-            let pause =
-                book.deadline(now_ms).map_or(MAX_SLEEP, |at_ms| Duration::from_millis(at_ms.saturating_sub(now_ms)));
+            // Nothing is due while nothing can be stored.
+            let deadline = book.deadline(now_ms).filter(|_| !book.is_full);
+            let pause = deadline.map_or(MAX_SLEEP, |at_ms| Duration::from_millis(at_ms.saturating_sub(now_ms)));
             tokio::select! {
                 Some(request) = self.requests.recv() => {
                     let Ok(command) = serde_json::from_slice(&request.text) else {
