@@ -249,13 +249,15 @@ e2e-compose: build e2e/node_modules/.package-lock.json
 	@docker info >/dev/null 2>&1 || { echo "make e2e-compose needs a Docker engine, and none answers"; exit 1; }
 	cd e2e && CARGO_PROFILE="$${CARGO_PROFILE:-trial}" npm run test:compose
 
+# No script of a package runs here: the pages and examples link the client library, which npm would then build once more for each of
+# them, while another target installs, builds or tests it.
 %/node_modules/.package-lock.json: %/package-lock.json
-	cd $* && $(NPM_CI)
+	cd $* && $(NPM_CI) --ignore-scripts
 	touch $@
 
-# Two examples link the client library, which is built already: npm would build it again, while other tests use it.
-examples/%/node_modules/.package-lock.json: examples/%/package-lock.json
-	cd examples/$* && $(NPM_CI) --ignore-scripts
+# Of those that only the benchmarks use, some unpack or build their binaries on installation: e2e/supply/lockfiles.test.js names them.
+bench/peers/%/node_modules/.package-lock.json: bench/peers/%/package-lock.json
+	cd bench/peers/$* && $(NPM_CI)
 	touch $@
 
 $(PYTHON)/ready: e2e/socketio/python/requirements.txt e2e/streams/python/requirements.txt

@@ -24,6 +24,17 @@ const RUNNING = ["bufferutil", "bun", "esbuild", "fsevents", "lmdb", "msgpackr-e
 
 test("there are lock files", () => assert.ok(FILES.length >= 6, FILES.join()));
 
+// With scripts, npm builds the linked client library again, in its own directory: two targets that run at once would then disturb each other.
+test("targets that run side by side install packages without their scripts", () => {
+  const linking = FILES.filter((file) => Object.values(JSON.parse(readFileSync(path.join(ROOT, file), "utf8")).packages).some(({ link }) => link));
+  assert.ok(linking.length >= 4, linking.join());
+  for (const file of linking) {
+    const target = `${path.dirname(file)}/node_modules/.package-lock.json`;
+    const commands = execFileSync("make", ["--no-print-directory", "--always-make", "--dry-run", target], { cwd: ROOT, encoding: "utf8" });
+    assert.match(commands, /npm ci .*--ignore-scripts/, target);
+  }
+});
+
 for (const file of FILES) {
   describe(file, () => {
     const lock = JSON.parse(readFileSync(path.join(ROOT, file), "utf8"));
