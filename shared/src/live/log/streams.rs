@@ -148,6 +148,12 @@ impl Entry {
         self.channel.is_some() && self.left(now) == Some(0) && !self.is_in_use()
     }
 
+    /// Whether it was used after the use that is stored, and a tenth of its lifetime has passed since that one.
+    pub(super) fn is_renewal_due(&self, now: Moment) -> bool {
+        let due_ms = self.state.renewal().map(|renewal| self.stored_ms.saturating_add(renewal));
+        self.state.renewed() > self.stored_ms && due_ms.is_some_and(|due_ms| due_ms <= now.mono_ms)
+    }
+
     /// Whether it is read, and its lifetime depends on that.
     pub(super) fn is_in_use(&self) -> bool {
         self.state.renewal().is_some() && self.is_read()

@@ -196,7 +196,7 @@ impl Log {
             if entry.is_in_use() {
                 entry.state.renew(now.mono_ms);
             }
-            if entry.is_over(now) || entry.state.renewed() > entry.stored_ms {
+            if entry.is_over(now) || entry.is_renewal_due(now) {
                 entry.due = Some(now.mono_ms + RETRY_MS);
                 writer.streams.due.insert((now.mono_ms + RETRY_MS, name.clone()));
                 due.push(name);
@@ -221,10 +221,15 @@ impl Log {
             drop(writer);
             return Some(self.ending(channel, EndReason::Expired, staged, now));
         }
-        let renewed_ms = entry.state.renewed();
-        let time_ms = now.time_at(renewed_ms);
+        let time_ms = now.time_at(entry.state.renewed());
         let record = StreamRecord::Renew { channel: channel.clone(), time_ms };
-        (renewed_ms > entry.stored_ms).then(|| Change::stream(record))
+        entry.is_renewal_due(now).then(|| Change::stream(record))
+    }
+
+    /// Looks at the stream of `channel` when its lifetime or its use requires it next, and not after the delay that follows
+    /// [`due_streams`](Self::due_streams).
+    pub(in crate::live) fn watch_stream(&self, channel: &ChannelName, now: Moment) {
+        self.writer.lock().watch_again(channel, now);
     }
 
     /// All streams that are not deleted, and when each was created.

@@ -67,10 +67,11 @@ pub(in crate::live::bus::redis) async fn settle(site: Site<'_>, channel: &Channe
         let Some(Change::Stream(record, _)) = log.decide_due(channel, &Staged::at(log.head()), now) else {
             return Ok(());
         };
+        // Any later use keeps a stream that would end, and makes it unnecessary to store an earlier one.
+        let condition = known.exactly(channel);
         let conditions = match *record {
-            // Any later use keeps it.
-            StreamRecord::End { .. } => making::of_end(&known, known.exactly(channel)),
-            _ => vec![known.basically(channel)],
+            StreamRecord::End { .. } => making::of_end(&known, condition),
+            _ => vec![condition],
         };
         (record, conditions)
     };
@@ -82,5 +83,7 @@ pub(in crate::live::bus::redis) async fn settle(site: Site<'_>, channel: &Channe
         Tried::Done(ids) => ids.last().copied().unwrap_or_default(),
         Tried::Changed(last) => last,
     };
-    read_up_to(shared, last, Instant::now() + TIMEOUT).await
+    read_up_to(shared, last, Instant::now() + TIMEOUT).await?;
+    log.watch_stream(channel, shared.now());
+    Ok(())
 }

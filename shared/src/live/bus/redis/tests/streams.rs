@@ -7,8 +7,11 @@ use crate::{
     live::bus::{
         BusError,
         contract::{append, create},
+        redis::streams::{Site, settle},
     },
-    pure::stream::{Append, Create, Fork, Lifetime, Outcome, Producer, StreamError, StreamInfo, StreamOp, StreamReply},
+    pure::stream::{
+        Append, Create, Fork, Lifetime, Outcome, Producer, StreamError, StreamInfo, StreamOp, StreamRecord, StreamReply,
+    },
 };
 
 fn by(append: Append, seq: u64) -> Append {
@@ -259,6 +262,49 @@ async fn a_lifetime_is_renewed_and_ends_everywhere() {
         assert!(bus.stream_info(&channel("used"), false).is_ok());
     }
     until("the end is in the log", || one.log().counts().streams == 1 && other.log().counts().streams == 1).await;
+}
+
+/// The uses of streams that are stored: when each entry was made, and the time that it has.
+async fn renewals(server: &Server) -> Vec<(u64, u64)> {
+    let redis::Value::Array(entries) = server.command(&["XRANGE", scripts::STREAM, "-", "+"]).await else { panic!() };
+    let entries = entries.into_iter().map(|value| entry::read(value).unwrap());
+    let renewal = |entry: entry::Entry| match entry.what {
+        entry::What::Stream(record, _) => match *record {
+            StreamRecord::Renew { time_ms, .. } => Some((entry.id.ms, time_ms)),
+            _ => None,
+        },
+        _ => None,
+    };
+    entries.filter_map(renewal).collect()
+}
+
+/// Each process stored the use that it knew of, although another one had just done so.
+#[tokio::test]
+async fn use_is_stored_once_in_a_tenth_of_the_lifetime_whatever_number_of_processes_reads() {
+    let server = Server::start().await;
+    let buses = [connect(&server.url()).await, connect(&server.url()).await, connect(&server.url()).await];
+    make(&buses[0], Create { lifetime: Lifetime::Idle(2), ..create("s") }).await;
+    for bus in &buses {
+        follow(bus, &buses[0]).await;
+    }
+    let s = channel("s");
+    let renewals = loop {
+        let used_at_once = buses.iter().map(|bus| {
+            bus.stream_info(&s, true).unwrap();
+            settle(Site { log: bus.log(), shared: &bus.shared }, &s)
+        });
+        futures_util::future::join_all(used_at_once).await.into_iter().for_each(|settled| settled.unwrap());
+        let renewals = renewals(&server).await;
+        if renewals.len() >= 4 {
+            break renewals;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
+    for pair in renewals.windows(2) {
+        let &[(_, used_ms), (made_ms, _)] = pair else { unreachable!() };
+        // A tenth is 200 ms; the estimates that processes have of the clock of Redis may differ.
+        assert!(made_ms >= used_ms + 150, "{renewals:?}");
+    }
 }
 
 /// A source that was read before a fork of it was created, and a fork that was read after that: no append to the source was possible through that process.

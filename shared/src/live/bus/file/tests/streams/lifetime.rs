@@ -32,6 +32,32 @@ fn use_is_stored_and_an_end_too() {
     assert_eq!(site.info("read").unwrap().lifetime, Lifetime::Unlimited);
 }
 
+#[test]
+fn use_is_stored_once_in_a_tenth_of_the_lifetime() {
+    let mut site = Site::new(None);
+    let stored =
+        |site: &Site, stream| purges::occurrences(&site.disk, &format!(r#""op":"renew","channel":"{stream}""#));
+    for stream in ["read", "appended"] {
+        site.make(Create { lifetime: Lifetime::Idle(100), ..create(stream) });
+    }
+    let mut stored_after = Vec::new();
+    for second in 1..=100 {
+        TIME.set(TIME.get() + 1_000);
+        // An append stores that the stream was used.
+        if second % 9 == 0 {
+            site.add(append("appended", &["1"]));
+        }
+        let before = stored(&site, "read");
+        for stream in ["read", "appended"] {
+            site.at.bus.stream_info(&name(stream), true).unwrap();
+        }
+        site.at.check();
+        stored_after.extend((stored(&site, "read") > before).then_some(second));
+    }
+    assert_eq!(stored_after, [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]);
+    assert_eq!(stored(&site, "appended"), 0);
+}
+
 /// Each start took the use for real that it assumed, and wrote it.
 #[test]
 fn restarts_do_not_prolong_an_unused_stream() {
