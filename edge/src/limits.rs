@@ -22,6 +22,7 @@ use std::{
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll},
+    time::SystemTime,
 };
 
 use api::ApiAnswers;
@@ -291,6 +292,13 @@ impl Slot {
     pub fn ends_for(&self, reason: EndReason) {
         if let Some(connection) = self.connection() {
             connection.ends_for(reason);
+        }
+    }
+
+    /// The connection is about to end since its time is over: if its token has expired, that is the reason.
+    pub fn ends_in_time(&self) {
+        if self.connection().is_some_and(|connection| connection.has_expired(SystemTime::now())) {
+            self.ends_for(EndReason::Expired);
         }
     }
 

@@ -30,7 +30,7 @@ use shared::{
 use tokio::time::{Instant, Sleep, sleep_until};
 
 pub use self::live::{AnyForm, ClientBytes, Live, Own, Parts, Sent};
-use super::{Access, Settings, connections::EndReason, limits::Slot};
+use super::{Access, Settings, limits::Slot};
 
 /// How a transport encodes a stream. Equal forms encode messages, keep-alives and gaps as the same bytes.
 pub trait Form: Copy + Eq + Unpin + 'static {
@@ -205,9 +205,7 @@ impl<F: Form> Stream<F> {
 
     /// The stream has reached its maximum age, or the token has expired.
     fn time_is_over(&mut self) -> Bytes {
-        if self.slot.connection().is_some_and(|connection| connection.has_expired(SystemTime::now())) {
-            self.slot.ends_for(EndReason::Expired);
-        }
+        self.slot.ends_in_time();
         self.end()
     }
 

@@ -122,10 +122,6 @@ impl Times {
         Self { schedule, timer: Box::pin(sleep_until(due(&schedule))) }
     }
 
-    fn is_over(&self) -> bool {
-        self.schedule.end.is_some_and(|end| end <= Instant::now())
-    }
-
     /// Whether a keep-alive is due, or everything is over.
     fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         ready!(self.timer.as_mut().poll(cx));
@@ -142,7 +138,7 @@ fn due(schedule: &StreamSchedule) -> Instant {
 
 impl Events {
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if self.times.is_over() || self.own.slot.end().is_some() {
+        if self.is_over() || self.own.slot.end().is_some() {
             return Poll::Ready(None);
         }
         loop {
@@ -178,7 +174,16 @@ impl Events {
             return Poll::Ready(None);
         }
         ready!(self.times.poll_due(cx));
-        Poll::Ready((!self.times.is_over()).then(|| KEEP_ALIVE.into()))
+        Poll::Ready((!self.is_over()).then(|| KEEP_ALIVE.into()))
+    }
+
+    /// Whether it has lasted as long as it may.
+    fn is_over(&self) -> bool {
+        let is_over = self.times.schedule.end.is_some_and(|end| end <= Instant::now());
+        if is_over {
+            self.own.slot.ends_in_time();
+        }
+        is_over
     }
 
     /// Begins the events of the next messages: their data, and the offset after them. `None` if they are held back.

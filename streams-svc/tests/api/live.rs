@@ -1,12 +1,14 @@
 //! Readers that wait, and how their streams end.
 
+use std::time::Duration;
+
 use edge::{
     connections::End,
     metrics::Transport,
     testing::{Events, sse::Event, until},
 };
 
-use super::{JSON, TEXT, close, create, delete, post, site};
+use super::{JSON, TEXT, close, closed_site, create, delete, post, put, site};
 
 /// The next event: its name and its data.
 pub(crate) async fn next(events: &mut Events) -> Option<(String, String)> {
@@ -160,4 +162,56 @@ async fn a_stalled_stream_is_ended_from_outside() {
     until("it is registered", || registry.count() == 1).await;
     assert_eq!(registry.end_all(End::Revoked, |_| true).await, 1);
     until("its connection has ended", || site.service.edge.limits.connections() == 0).await;
+}
+
+#[actix_web::test]
+async fn silence_is_broken_by_comments() {
+    let site = site(&[("TRIDENT_KEEPALIVE", "100ms")]);
+    create(&site, "s", TEXT, "x").await;
+    let mut connection = site.connect().await;
+    connection.request("GET", "/streams/s?offset=now&live=sse", &[]).await;
+    connection.head().await;
+    assert!(connection.chunk().await.starts_with(b"event: control\n"));
+    for _ in 0..3 {
+        assert_eq!(connection.chunk().await, b": keep-alive\n");
+    }
+    assert_eq!(post(&site, "s").body(TEXT, "y").await.status, 204);
+    let event = b"event: data\ndata:y\n\n";
+    while !connection.chunk().await.starts_with(event) {}
+}
+
+/// In the event feed, the reason of the end was `closed`.
+#[actix_web::test]
+async fn readers_end_with_their_token() {
+    let site = closed_site(&[("TRIDENT_EVENTS", "disconnected")]);
+    let created = put(&site, "s").token(&site.token("s", "")).body(TEXT, "x").await;
+    let token = site.token_for(None, "", "s", Duration::from_secs(1));
+    let read = |query: &str| site.get(&format!("/streams/s?{query}")).token(&token);
+    let mut events = read("offset=now&live=sse").events().await;
+    next(&mut events).await;
+    site.parked(1).await;
+    let poll = read(&format!("offset={}&live=long-poll&timeout=60", created.header("Stream-Next-Offset"))).send();
+    let (poll, end) = futures_util::future::join(poll, next(&mut events)).await;
+    assert_eq!((poll.status, poll.header("Stream-Up-To-Date").as_str(), end), (204, "true", None));
+    assert_eq!(read("offset=-1").send().await.error(), (401, "bad_token".into()));
+    let is_reported = || site.held("$events").iter().any(|(_, _, event)| event.contains(r#""transport":"sse""#));
+    until("its end is in the feed", is_reported).await;
+    let feed = site.held("$events");
+    assert!(feed.iter().any(|(_, _, event)| event.contains(r#""reason":"expired""#)), "{feed:?}");
+}
+
+#[actix_web::test]
+async fn a_stop_answers_readers_that_wait() {
+    let site = site(&[]);
+    let offset = create(&site, "s", TEXT, "x").await.header("Stream-Next-Offset");
+    let mut events = site.get("/streams/s?offset=now&live=sse").events().await;
+    next(&mut events).await;
+    let poll = site.get(&format!("/streams/s?offset={offset}&live=long-poll&timeout=60")).send();
+    let stopped = async {
+        until("both wait", || site.service.edge.limits.connections() == 2).await;
+        site.stop().await;
+    };
+    let (poll, end, ()) = futures_util::future::join3(poll, next(&mut events), stopped).await;
+    assert_eq!(end, None);
+    assert_eq!((poll.status, poll.header("Stream-Next-Offset"), poll.header("Retry-After")), (204, offset, "2".into()));
 }
