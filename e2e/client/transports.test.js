@@ -4,10 +4,11 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { io } from "socket.io-client";
 import { WebSocket } from "ws";
-import { connect, publish, TridentError } from "../../web/client/dist/index.js";
+import { connect, publish, Stream, TridentError } from "../../web/client/dist/index.js";
 import { socketio } from "../../web/client/dist/transports/socketio.js";
+import { ask } from "../lib/http.js";
 import { ONE_LOG, STANDALONE, startStack } from "../lib/stack.js";
-import { token } from "../lib/token.js";
+import { bearer, token } from "../lib/token.js";
 import { soon, until } from "../lib/wait.js";
 import { head, publishAll, Writer } from "./writer.js";
 
@@ -170,6 +171,39 @@ for (const kind of [STANDALONE, ONE_LOG]) {
         rest.close();
       }
       assert.deepEqual(read, writer.ids);
+    });
+
+    test("`for await` is done when one stream is closed and the other has expired, on each transport", async () => {
+      const [closing, expiring] = [newChannel(), newChannel()];
+      const stream = new Stream(closing, { url: stack.base, token: token() });
+      await stream.create();
+      const readers = TRANSPORTS.map((transport) => {
+        const connection = listen(stack.base, { channels: [closing, expiring], since: "earliest", transports: [transport] });
+        const [read, ends] = [[], []];
+        connection.on("end", ({ channel, reason }) => ends.push([channel, reason, read.length]));
+        connection.on("gap", (gap) => assert.fail(`a gap: ${JSON.stringify(gap)}`));
+        const reading = (async () => {
+          for await (const { data } of connection) read.push(data);
+        })();
+        reading.catch(() => {});
+        return { transport, connection, read, ends, reading };
+      });
+      await stream.append(1);
+      await stream.flush();
+      await until("all read it", () => readers.every(({ read }) => read.length === 1));
+      const headers = { ...bearer(), "Content-Type": "application/json", "Stream-Expires-At": new Date(Date.now() + 1_000).toISOString() };
+      const created = await ask(`${stack.base}/streams/${expiring}`, { method: "PUT", headers, body: "[2]" });
+      assert.equal(created.status, 201, created.body);
+      await stream.close();
+      for (const { transport, connection, read, ends, reading } of readers) {
+        await soon(`the end on ${transport}`, reading);
+        assert.deepEqual(read, [1, 2]);
+        assert.deepEqual(ends, [[closing, "closed", 2], [expiring, "expired", 2]], transport);
+        assert.deepEqual([connection.state.phase, connection.state.why], ["closed", "finished"]);
+      }
+      const { cursor } = readers[0].connection;
+      const late = TRANSPORTS.map((transport) => listen(stack.base, { channels: [closing, expiring], since: cursor, transports: [transport] }));
+      for (const connection of late) assert.equal((await soon("the end", connection.next())).done, true);
     });
 
     test("publish returns the id that readers see, and a key stores once", async () => {

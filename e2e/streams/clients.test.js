@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { DurableStream, IdempotentProducer, stream } from "@durable-streams/client";
 import { io } from "socket.io-client";
-import { publish } from "../lib/http.js";
+import { ask, openEvents, publish } from "../lib/http.js";
 import { startService } from "../lib/stack.js";
 import { bearer, token } from "../lib/token.js";
 import { soon, until } from "../lib/wait.js";
@@ -94,4 +94,23 @@ test("both clients read what either has written, from any offset to the end", as
   assert.ok(offsetOf(id) > offsetOf(last), `${id} is after ${last}`);
   const none = await stream({ url, offset: id, live: false, headers: bearer() });
   assert.deepEqual([await none.json(), none.streamClosed], [[], true]);
+});
+
+test("a stream that expires ends its readers, and is gone", async () => {
+  const channel = "agree/expires";
+  const url = `${server.base}/streams/${channel}`;
+  const expires = new Date(Date.now() + 2_500).toISOString();
+  const created = await ask(url, { method: "PUT", headers: { ...bearer(), "Content-Type": "application/json", "Stream-Expires-At": expires }, body: "[1]" });
+  assert.equal(created.status, 201, created.body);
+  const poll = ask(`${url}?offset=${created.headers["stream-next-offset"]}&live=long-poll&timeout=30`, { headers: bearer() });
+  const [socket, events] = await Promise.all([socketReader(channel, "earliest"), openEvents(`${url}?offset=-1&live=sse`, bearer())]);
+  await soon("the end of the event stream", events.closed);
+  assert.deepEqual(events.items.map(({ event, data }) => (event === "data" ? data : JSON.parse(data).streamClosed)), ["[1]", undefined]);
+  const answers = [await poll, await ask(url, { headers: bearer() }), await ask(`${url}?offset=-1&live=sse`, { headers: bearer() })];
+  assert.deepEqual(answers.map(({ status, json }) => [status, json().error.code]), Array(3).fill([404, "stream_not_found"]));
+  await until("the end", () => socket.end);
+  const { id, ...end } = socket.end;
+  assert.deepEqual(end, { channel, reason: "expired" });
+  const late = await ask(`${server.base}/events?channel=${channel}&since=${id}`, { headers: bearer() });
+  assert.deepEqual([late.status, late.headers["trident-end"]], [204, id]);
 });

@@ -141,6 +141,45 @@ fn a_restart_that_loses_the_log_is_reported_as_a_gap() {
 }
 
 #[test]
+fn it_exits_when_all_its_streams_have_ended() {
+    let server = Server::at(free_address());
+    let token = token(&["--publish", "*"]);
+    let ask = |method: &str, stream: &str, header: &str| {
+        let answer = server.ask(&format!(
+            "{method} /streams/{stream} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/json\r\n{header}Content-Length: 0\r\nConnection: close\r\n\r\n",
+        ));
+        assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
+    };
+    let streams = ["public.a", "public.b"];
+    streams.iter().for_each(|stream| ask("PUT", stream, ""));
+    let first = server.publish("public.a", "first");
+    let mut talks = TRANSPORTS.map(|name| {
+        let args = ["--channel", "public.b", "--json", "--since", "earliest", "--transport", name];
+        Talk::start(&mut listen(server.address, &args))
+    });
+    for talk in &talks {
+        assert_eq!(json(&talk.out())["id"], first);
+    }
+    ask("POST", "public.a", "Stream-Closed: true\r\n");
+    for (talk, name) in talks.iter().zip(TRANSPORTS) {
+        let end = &json(&talk.out())["end"];
+        assert_eq!((&end["channel"], &end["reason"]), (&"public.a".into(), &"closed".into()), "{name}");
+    }
+    let second = server.publish("public.b", "second");
+    for (talk, name) in talks.iter().zip(TRANSPORTS) {
+        assert_eq!(json(&talk.out())["id"], second, "{name}");
+    }
+    ask("DELETE", "public.b", "");
+    for (talk, name) in talks.iter_mut().zip(TRANSPORTS) {
+        let end = &json(&talk.out())["end"];
+        assert_eq!((&end["channel"], &end["reason"]), (&"public.b".into(), &"deleted".into()), "{name}");
+        assert!(talk.ended().success(), "{name}");
+        assert_eq!(talk.rest(), [""; 0], "{name}");
+    }
+}
+
+#[test]
 fn in_text_it_is_for_eyes() {
     let server = Server::at(free_address());
     server.publish("public.a", "hello\u{1b}[31m");

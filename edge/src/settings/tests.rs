@@ -414,6 +414,16 @@ fn a_public_pattern_without_an_effect_causes_a_warning() {
     }
 }
 
+#[test]
+fn streams_that_anybody_can_write_to_cause_a_warning() {
+    for (anonymous, streams, warned) in [("on", "*", 1), ("on", "off", 0), ("off", "*", 0)] {
+        let env = [("TRIDENT_STREAMS_ANONYMOUS", anonymous), ("TRIDENT_STREAMS", streams)];
+        let warnings = read(&[], &env).unwrap().warnings;
+        assert_eq!(warnings.len(), warned, "{env:?}: {warnings:?}");
+        assert!(warnings.iter().all(|text| text.starts_with("TRIDENT_STREAMS_ANONYMOUS is on: anybody can create")));
+    }
+}
+
 /// A configuration file ranks between the environment and the defaults.
 #[test]
 fn a_configuration_file_sets_what_flags_and_environment_leave() {
