@@ -182,7 +182,7 @@ impl Subscription {
     /// A worker has the wake from now on, or still.
     pub(super) fn extend_lease(&mut self, now_ms: u64, holder: Option<String>) {
         if let Some(wake) = &mut self.wake {
-            wake.phase = Phase::Leased { until_ms: now_ms + self.config.lease_ms, holder };
+            wake.phase = Phase::Leased { until_ms: now_ms.saturating_add(self.config.lease_ms), holder };
         }
     }
 
@@ -201,10 +201,29 @@ impl Subscription {
 
     /// The wake could not be sent: it is again after a pause, which `spread`, from -1 to 1, changes by a fifth.
     pub(super) fn failed(&mut self, now_ms: u64, spread: f64) {
-        let pause = FIRST_PAUSE_MS.saturating_mul(1 << self.failures.min(16)).min(MAX_PAUSE_MS);
         self.failures = self.failures.saturating_add(1);
+        let pause = self.pause_ms(spread);
         if let Some(wake) = &mut self.wake {
-            wake.phase = Phase::Due(now_ms + (pause as f64 * (1.0 + 0.2 * spread)) as u64);
+            wake.phase = Phase::Due(now_ms.saturating_add(pause));
+        }
+    }
+
+    /// The pause after the last failure, in milliseconds, changed by `spread` fifths of it; 0 without a failure.
+    fn pause_ms(&self, spread: f64) -> u64 {
+        let Some(repeated) = self.failures.checked_sub(1) else { return 0 };
+        let pause = FIRST_PAUSE_MS.saturating_mul(1 << repeated.min(16)).min(MAX_PAUSE_MS);
+        (pause as f64 * (1.0 + 0.2 * spread)) as u64
+    }
+
+    /// What was to happen later than a lease or a pause from now on happens after that: the time of day was set back.
+    pub(super) fn clamp(&mut self, now_ms: u64) {
+        let latest_due_ms = now_ms.saturating_add(self.pause_ms(1.0));
+        match self.wake.as_mut().map(|wake| &mut wake.phase) {
+            Some(Phase::Due(at_ms)) => *at_ms = latest_due_ms.min(*at_ms),
+            Some(Phase::Leased { until_ms, .. }) => {
+                *until_ms = now_ms.saturating_add(self.config.lease_ms).min(*until_ms);
+            }
+            Some(Phase::Announced) | None => {}
         }
     }
 

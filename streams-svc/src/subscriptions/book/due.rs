@@ -44,9 +44,10 @@ pub(in crate::subscriptions) enum Outcome {
 }
 
 impl Book {
-    /// Ends leases that are over, and begins wakes.
+    /// Ends leases that are over, and begins wakes. Where the time of day was set back, nothing waits for the time that was.
     pub(in crate::subscriptions) fn advance(&mut self, streams: &impl Streams, now_ms: u64) {
         for (id, subscription) in &mut self.subscriptions {
+            subscription.clamp(now_ms);
             let is_over = subscription
                 .wake
                 .as_ref()

@@ -93,7 +93,7 @@ fn due(book: &mut Book, tails: &Tails, now_ms: u64) -> Vec<Job> {
 }
 
 fn get(book: &mut Book, tails: &Tails, id: &str) -> Value {
-    run(book, Command::Get { id: id.to_owned(), caller: caller("ann") }, tails, 0).body.unwrap()
+    book.execute(Command::Get { id: id.to_owned(), caller: caller("ann") }, &[], tails, 0).body.unwrap()
 }
 
 fn body(job: &Job) -> Value {
@@ -204,6 +204,33 @@ fn failures_are_repeated_with_growing_pauses_and_leases_end() {
     assert!(due(&mut book, &tails, now + 999).is_empty());
     let next = due(&mut book, &tails, now + 1_000);
     assert_eq!(body(&next[0])["generation"], 2, "its worker gave no sign of life");
+}
+
+/// Wakes and leases that were planned by the earlier time would otherwise wait for as long as the clock was set back.
+#[test]
+fn nothing_waits_longer_after_the_clock_was_set_back() {
+    let hour = 3_600_000;
+    let (mut book, tails, mut now) = (book(&[]), Tails::default(), 5 * hour);
+    run(&mut book, put("s", "ann", &webhook("a")), &tails, now);
+    append(&mut book, &tails, &[("a", 6)], now);
+    // A wake that has not been sent yet.
+    now -= hour;
+    let first = due(&mut book, &tails, now).pop().expect("due at once");
+    // The pause after a failure.
+    book.sent(first, Outcome::Failed, now);
+    now -= hour;
+    assert!(due(&mut book, &tails, now).is_empty());
+    let pause = book.deadline(now).unwrap() - now;
+    assert!((800..=1_200).contains(&pause), "{pause}");
+    now += pause;
+    let second = due(&mut book, &tails, now).pop().unwrap();
+    // The lease of a receiver that gives no sign of life.
+    book.sent(second, Outcome::Delivered(false), now);
+    now -= hour;
+    assert!(due(&mut book, &tails, now).is_empty());
+    assert_eq!(book.deadline(now), Some(now + 1_000));
+    let third = due(&mut book, &tails, now + 1_000);
+    assert_eq!(body(&third[0])["generation"], 2);
 }
 
 #[test]
