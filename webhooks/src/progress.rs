@@ -1,8 +1,13 @@
 //! How far the sender is: what is stored under its lease, before anything is sent.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use shared::pure::{Cursor, Gap};
+use shared::{
+    live::clock::Moment,
+    pure::{Cursor, Gap},
+};
 
 /// The position of the sender.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +41,24 @@ pub(crate) struct Bounds {
     pub(crate) digest: String,
     /// When it was first sent, in milliseconds since the Unix epoch.
     pub(crate) begun: u64,
+}
+
+/// For how long a batch has been tried: what the time of day says of earlier processes, and the monotonic clock since.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tried {
+    before: Duration,
+    from: Moment,
+}
+
+impl Tried {
+    /// Of a batch that was [begun](Bounds::begun) at this time, and is being sent from `now` on.
+    pub(crate) fn new(begun: u64, now: Moment) -> Self {
+        Self { before: Duration::from_millis(now.time_ms.saturating_sub(begun)), from: now }
+    }
+
+    pub(crate) fn until(&self, now: Moment) -> Duration {
+        self.before + Duration::from_millis(now.mono_ms.saturating_sub(self.from.mono_ms))
+    }
 }
 
 /// What is selected, as the settings have it.
@@ -126,5 +149,17 @@ mod tests {
             assert_eq!(Progress::decode(&progress.encode()).unwrap(), progress);
         }
         assert!(Progress::decode(b"{}").is_err());
+    }
+
+    /// Otherwise a batch would be given up too late after the time of day was set back, and too early after it was set forward.
+    #[test]
+    fn how_long_a_batch_was_tried_does_not_follow_the_time_of_day() {
+        let at = |time_ms, mono_ms| Moment { time_ms, mono_ms };
+        let tried = Tried::new(9_000, at(10_000, 500));
+        for time_ms in [0, 9_500, 10_002, 1_000_000] {
+            assert_eq!(tried.until(at(time_ms, 502)), Duration::from_millis(1_002), "at {time_ms}");
+        }
+        // Another process began it by a clock that is ahead.
+        assert_eq!(Tried::new(11_000, at(10_000, 500)).until(at(10_002, 502)), Duration::from_millis(2));
     }
 }

@@ -20,7 +20,7 @@ use rand::RngExt as _;
 use shared::{
     live::{
         bus::{Bus, BusError, Lease},
-        clock::wall_clock,
+        clock::{Moment, wall_clock},
         log::Log,
     },
     pure::Cursor,
@@ -29,7 +29,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     batch::{body, digest},
-    progress::{Bounds, Loss, LossReason, Progress},
+    progress::{Bounds, Loss, LossReason, Progress, Tried},
     source::{Piece, Selection, Source},
     status::Status,
 };
@@ -234,6 +234,7 @@ impl Sender {
 
     /// Sends a batch until it is delivered, given up, or not there any more.
     async fn deliver(&self, source: &mut Source, state: &mut State, bounds: &Bounds, body: Bytes) {
+        let tried = Tried::new(bounds.begun, Moment::now());
         loop {
             let (why, retry_after) = match self.post(bounds, body.clone()).await {
                 Ok(()) => break,
@@ -244,18 +245,15 @@ impl Sender {
             }
             // Every channel with new messages would be noted for a reader that does not read.
             source.pause();
-            let is_over = |limit: Duration| u128::from(wall_clock().saturating_sub(bounds.begun)) >= limit.as_millis();
+            // What the application asks for does not outlast what the operator has decided.
+            let left = self.give_up.map(|limit| limit.saturating_sub(tried.until(Moment::now())));
             let jittered = state.pause.mul_f64(rand::rng().random_range(0.8..=1.2));
             state.pause = (2 * state.pause).min(MAX_PAUSE);
-            if self.give_up.is_some_and(is_over) {
+            if left.is_some_and(|left| left.is_zero()) {
                 return self.give_up(state, bounds, &why);
             }
             let asked = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
-            // What the application asks for does not outlast what the operator has decided.
-            let left = self.give_up.map_or(Duration::MAX, |limit| {
-                limit.saturating_sub(Duration::from_millis(wall_clock().saturating_sub(bounds.begun)))
-            });
-            sleep(jittered.max(asked).min(left)).await;
+            sleep(jittered.max(asked).min(left.unwrap_or(Duration::MAX))).await;
             if self.remade(source, state.progress.cursor, bounds).await.is_none() {
                 return self.abandon(source, state, bounds);
             }
