@@ -214,6 +214,17 @@ fn a_repeated_purge_is_not_due_later() {
     assert_eq!(purge::all(&simulated.bus.states.lock()), before);
 }
 
+/// Whoever set the clock back would otherwise keep the bytes on the disk for as much longer.
+#[test]
+fn the_bytes_of_a_purge_leave_the_disk_after_the_clock_was_set_back() {
+    let disk = SimulatedDisk::new();
+    let (mut simulated, ..) = filled(&disk, Fsync::Always);
+    purge_now(&mut simulated, "a");
+    TIME.set(TIME.get() - HALF_MS);
+    erase(&mut simulated).unwrap();
+    assert_eq!((occurrences(&disk, "secret"), purge::all(&simulated.bus.states.lock())), (0, vec![]));
+}
+
 #[test]
 fn the_bytes_of_a_purge_leave_the_disk() {
     let disk = SimulatedDisk::new();

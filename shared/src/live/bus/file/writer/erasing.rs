@@ -101,8 +101,10 @@ impl Writer {
         let states = self.store.states.lock();
         // There has to be time for it.
         let patience = u64::try_from(self.purge_within.as_millis() / 2).unwrap_or(u64::MAX);
+        // One of a later time than now was decided before the time of day was set back: its age is unknown, so it waits no longer.
+        let is_old = |at_ms: u64| at_ms > now_ms || now_ms - at_ms >= patience;
         let is_due = |oldest_ms: Option<u64>, bytes: usize, most: usize| {
-            oldest_ms.is_some_and(|oldest_ms| oldest_ms.saturating_add(patience) <= now_ms || bytes >= most / 2)
+            oldest_ms.is_some_and(|oldest_ms| is_old(oldest_ms) || bytes >= most / 2)
         };
         let (bytes, most) = states.fill(purge::TABLE, self.store.segment_bytes);
         if !is_due(purge::oldest_ms(&states), bytes, most) {
