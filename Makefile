@@ -260,9 +260,10 @@ bench/peers/%/node_modules/.package-lock.json: bench/peers/%/package-lock.json
 	cd bench/peers/$* && $(NPM_CI)
 	touch $@
 
-$(PYTHON)/ready: e2e/socketio/python/requirements.txt e2e/streams/python/requirements.txt
+$(PYTHON)/ready: e2e/socketio/python/requirements.txt e2e/streams/python/requirements.txt e2e/streams/python/sdist.txt
 	python3 -m venv $(PYTHON)
-	$(PYTHON)/bin/pip install --quiet --disable-pip-version-check $(addprefix -r ,$^)
+	$(PYTHON)/bin/pip install --quiet --disable-pip-version-check $(addprefix -r ,$(filter %requirements.txt,$^))
+	$(PYTHON)/bin/pip download --quiet --disable-pip-version-check --no-deps --no-binary durable-streams -d $(PYTHON)/sdist -r e2e/streams/python/sdist.txt
 	touch $@
 
 # New inputs are stored in fuzz/corpus, which is not part of the repository; inputs that fail in fuzz/artifacts.
