@@ -1,20 +1,24 @@
 // Each adapter with the real package, against a real server: whoever loses the connection has the whole answer in the end, once.
 
 import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
 import http from "node:http";
 import { Readable } from "node:stream";
 import { after, before, test } from "node:test";
+import { durableStreamConnection, ensureDurableChatSessionStream } from "@durable-streams/tanstack-ai-transport";
 import { toServerSentEventsResponse } from "@tanstack/ai";
 import { ChatClient, fetchServerSentEvents } from "@tanstack/ai-client";
 import { DefaultChatTransport } from "ai";
 import { Window } from "happy-dom";
 import { createResumableStreamContext } from "resumable-stream/generic";
+import { Proxy } from "../../e2e/client/proxy.js";
 import { startService } from "../../e2e/lib/stack.js";
 import { token } from "../../e2e/lib/token.js";
 import { sleep, soon, until } from "../../e2e/lib/wait.js";
 import { chats } from "./ai-sdk.mjs";
 import { onTrident as redis } from "./resumable-stream.mjs";
 import { onTrident as durability } from "./tanstack.mjs";
+import { send } from "./tanstack-session.mjs";
 
 const WORDS = Array.from({ length: 60 }, (_, n) => `${n} 词 `);
 const TEXT = WORDS.join("");
@@ -53,6 +57,13 @@ async function application(answer) {
   const cut = () => sockets.forEach((socket) => socket.destroy());
   return { base: `http://127.0.0.1:${app.address().port}`, requests, cut, close: () => (cut(), new Promise((resolve) => app.close(resolve))) };
 }
+
+test("an adapter has at most 60 lines", () => {
+  const { pathname } = new URL(".", import.meta.url);
+  const adapters = readdirSync(pathname).filter((name) => name.endsWith(".mjs") && !name.includes(".test."));
+  const lines = adapters.map((name) => [name, readFileSync(pathname + name, "utf8").split("\n").length - 1]);
+  assert.ok(lines.length >= 4 && lines.every(([, count]) => count <= 60), `${lines.join("; ")}`);
+});
 
 test("resumable-stream: others follow a stream from its beginning, or from an offset", async () => {
   const context = () => createResumableStreamContext({ waitUntil: () => {}, ...redis(server) });
@@ -94,17 +105,13 @@ test("resumable-stream: messages published just before are received, too", async
   await subscriber.unsubscribe("early");
 });
 
-test("resumable-stream: a key has one producer", async (t) => {
-  const producers = new Set();
-  const { fetch } = globalThis;
-  t.mock.method(globalThis, "fetch", (url, init) => {
-    if (init.method === "POST") producers.add(init.headers["Producer-Id"]);
-    return fetch(url, init);
-  });
+test("resumable-stream: of counts at the same time, each is counted", async () => {
   const { publisher } = redis(server);
   assert.deepEqual(await Promise.all([1, 2, 3].map(() => publisher.incr("n"))).then((all) => all.sort()), [1, 2, 3]);
   assert.equal(await publisher.incr("n"), 4);
-  assert.equal(producers.size, 1);
+  await publisher.set("n", "word");
+  await assert.rejects(publisher.incr("n"), /not an integer/);
+  assert.equal(await publisher.get("n"), "word");
 });
 
 test("resumable-stream: of many that start together, one is the source", async () => {
@@ -136,6 +143,7 @@ test("AI SDK: useChat({ resume: true }) of a page that is reloaded shows the ans
   t.after(async () => {
     await app.close();
     await window.happyDOM.close();
+    for (const name of ["window", "document"]) delete globalThis[name];
   });
   function page(messages, isResumed) {
     const shown = {};
@@ -198,24 +206,32 @@ test("AI SDK: an answer that cannot be stored ends, and a page that leaves ends 
   assert.equal(errors.mock.callCount(), 1);
 });
 
+/** What a model says in a run of TanStack AI. */
+async function* run(runId, messageId = "m") {
+  yield { type: "RUN_STARTED", runId, threadId: "t", timestamp: Date.now() };
+  yield { type: "TEXT_MESSAGE_START", messageId, role: "assistant", timestamp: Date.now() };
+  for (const delta of WORDS) {
+    await sleep(15);
+    yield { type: "TEXT_MESSAGE_CONTENT", messageId, delta, timestamp: Date.now() };
+  }
+  yield { type: "TEXT_MESSAGE_END", messageId, timestamp: Date.now() };
+  yield { type: "RUN_FINISHED", runId, threadId: "t", timestamp: Date.now() };
+}
+
+/** The texts of one role in a chat of TanStack AI. */
+const said = (client, by) => client.getMessages().filter(({ role }) => role === by).flatMap(({ parts }) => parts).map(({ content = "" }) => content).join("");
+
 test("TanStack AI: a client that is cut off continues after its last chunk, and another joins the run", async (t) => {
   let calls = 0;
   async function* model(runId) {
     calls += 1;
-    yield { type: "RUN_STARTED", runId, threadId: "t", timestamp: Date.now() };
-    yield { type: "TEXT_MESSAGE_START", messageId: "m", role: "assistant", timestamp: Date.now() };
-    for (const delta of WORDS) {
-      await sleep(15);
-      yield { type: "TEXT_MESSAGE_CONTENT", messageId: "m", delta, timestamp: Date.now() };
-    }
-    yield { type: "TEXT_MESSAGE_END", messageId: "m", timestamp: Date.now() };
-    yield { type: "RUN_FINISHED", runId, threadId: "t", timestamp: Date.now() };
+    yield* run(runId);
   }
   const app = await application((request) => toServerSentEventsResponse(model(request.headers.get("X-Run-Id")), { durability: { adapter: durability(request, server), batch: 5 } }));
   t.after(() => app.close());
   const connection = fetchServerSentEvents(`${app.base}/chat`);
   const client = new ChatClient({ connection });
-  const text = () => client.getMessages().filter(({ role }) => role === "assistant").flatMap(({ parts }) => parts).map(({ content = "" }) => content).join("");
+  const text = () => said(client, "assistant");
   const sent = client.sendMessage("go");
   for (const length of [50, 120, 200]) {
     await until(`${length} characters`, () => text().length > length);
@@ -224,9 +240,43 @@ test("TanStack AI: a client that is cut off continues after its last chunk, and 
   await soon("the end", sent, 20_000);
   assert.equal(text(), TEXT);
   assert.ok(app.requests.length > 1 && app.requests.slice(1).every(({ headers }) => headers.has("Last-Event-ID")), `${app.requests.length} requests`);
-  const run = app.requests[0].headers.get("X-Run-Id");
+  const id = app.requests[0].headers.get("X-Run-Id");
   const deltas = [];
-  for await (const chunk of connection.joinRun(run)) if (chunk.type === "TEXT_MESSAGE_CONTENT") deltas.push(chunk.delta);
+  for await (const chunk of connection.joinRun(id)) if (chunk.type === "TEXT_MESSAGE_CONTENT") deltas.push(chunk.delta);
   assert.equal(deltas.join(""), TEXT);
   assert.equal(calls, 1, "the model was called once");
+});
+
+test("TanStack AI, its transport for Durable Streams: pages of one chat have all of it, whatever is cut and whoever joins", async (t) => {
+  const proxy = await Proxy.start(trident.base);
+  let calls = 0;
+  const app = await application((request) => send(request, server, () => run(`r${(calls += 1)}`, `m${calls}`)));
+  const clients = [];
+  t.after(async () => {
+    clients.forEach((client) => client.unsubscribe());
+    await Promise.all([app.close(), proxy.close()]);
+  });
+  const headers = { Authorization: `Bearer ${token()}` };
+  await ensureDurableChatSessionStream({ writeUrl: `${trident.base}/streams/chats/c`, headers });
+  function page() {
+    const connection = durableStreamConnection({ sendUrl: `${app.base}/api/chat?id=c`, readUrl: `${proxy.base}/streams/chats/c`, headers });
+    const client = new ChatClient({ connection });
+    client.subscribe();
+    clients.push(client);
+    return client;
+  }
+  const [first, second] = [page(), page()];
+  const sent = first.sendMessage("go");
+  // After three event streams of less than a second, the client would read by long polls.
+  for (const length of [50, 150]) {
+    await until(`${length} characters`, () => said(first, "assistant").length > length);
+    proxy.breakAll();
+  }
+  const third = page();
+  await soon("the end", sent, 20_000);
+  for (const client of [first, second, third]) {
+    await until("all of it", () => said(client, "assistant").length >= TEXT.length);
+    assert.deepEqual([said(client, "user"), said(client, "assistant")], ["go", TEXT]);
+  }
+  assert.ok(proxy.count.live > 4, `${proxy.count.live} event streams`);
 });

@@ -6,8 +6,8 @@ import { Stream } from "trident-client";
 
 /**
  * @param {{ url: string, token: string | (() => string) }} server its token covers `answers/*`
- * @param {(writer: import("ai").UIMessageStreamWriter, messages: import("ai").UIMessage[]) => Promise<void>} write writes an answer: with a
- * model, it is `writer.merge(streamText({ model, … }).toUIMessageStream())`
+ * @param {(writer: import("ai").UIMessageStreamWriter, messages: import("ai").UIMessage[]) => Promise<void>} write with a model, it is
+ * `writer.merge(streamText({ model, … }).toUIMessageStream())`
  */
 export function chats(server, write) {
   /** The answer that is being written in each chat. In an application this is in its database. */
@@ -25,13 +25,12 @@ export function chats(server, write) {
       return createUIMessageStreamResponse({
         stream: createUIMessageStream({ originalMessages: messages, execute: ({ writer }) => write(writer, messages) }),
         async consumeSseStream({ stream: events }) {
-          // The AI SDK does not wait for this function, so nobody would catch its error.
           try {
             for await (const event of events) await stream.append(event);
             await stream.close();
           } catch (error) {
             console.error(`answer ${answer}:`, error);
-            // Ends the pages that read it. A new Stream, as the other sends nothing more.
+            // The AI SDK does not wait for this. It ends the pages that read; a new Stream, as the other sends nothing more.
             await streamOf(answer).delete().catch(() => {});
           } finally {
             if (active.get(id) === answer) active.delete(id);
@@ -39,27 +38,23 @@ export function chats(server, write) {
         },
       });
     },
-
     /** What is being written in a chat: from the beginning, and then as it comes. */
     async resume(id) {
       const answer = active.get(id);
-      if (!answer) return new Response(null, { status: 204 });
-      return new Response(bytesOf(streamOf(answer)), { headers: UI_MESSAGE_STREAM_HEADERS });
+      return answer ? new Response(bytesOf(streamOf(answer)), { headers: UI_MESSAGE_STREAM_HEADERS }) : new Response(null, { status: 204 });
     },
   };
 }
 
 /** What is in a stream, until it ends or the page leaves. */
 function bytesOf(stream) {
-  const encoder = new TextEncoder();
   const left = new AbortController();
   const chunks = stream.read({ signal: left.signal });
   return new ReadableStream({
     async pull(controller) {
       const { done, value } = await chunks.next();
-      if (done) controller.close();
-      else controller.enqueue(encoder.encode(value.items.join("")));
+      return done ? controller.close() : controller.enqueue(value.items.join(""));
     },
     cancel: () => left.abort(),
-  });
+  }).pipeThrough(new TextEncoderStream());
 }
