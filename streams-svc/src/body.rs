@@ -35,7 +35,7 @@ pub fn payloads(
         return Ok(vec![Payload::from_bytes(body)]);
     }
     let bad = |error: PayloadError| ApiError::invalid(error.code(), error);
-    let whole = Payload::from_json(&body).map_err(bad)?;
+    let whole = Payload::list_from_json(&body).map_err(bad)?;
     let json = whole.placeholder_json();
     if !json.starts_with('[') {
         return Ok(vec![whole]);
@@ -128,6 +128,22 @@ mod tests {
             [("{", "bad_body"), ("1 2", "bad_body"), ("[1,]", "bad_body"), ("[1e400]", "number_out_of_range")]
         {
             assert_eq!(round_trip("application/json", bad), Err(code.to_owned()), "{bad}");
+        }
+    }
+
+    /// The array around messages belongs to none of them.
+    #[test]
+    fn each_message_of_an_array_may_be_as_deep_as_any() {
+        let deep = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        let read = |json: &str| {
+            let payloads = payloads(&"application/json".parse().unwrap(), json.to_owned().into(), |_, _| Ok(()));
+            payloads.map(|payloads| payloads.len()).map_err(|error| error.code().to_owned())
+        };
+        let object = |depth: usize| format!(r#"{{"a":{}}}"#, deep(depth - 1));
+        assert_eq!(read(&format!("[{},{},1]", deep(100), object(100))), Ok(3));
+        assert_eq!((read(&object(100)), read(&deep(101))), (Ok(1), Ok(1)));
+        for bad in [object(101), deep(102), format!("[1,{}]", object(101))] {
+            assert_eq!(read(&bad), Err("too_deep".to_owned()), "{bad}");
         }
     }
 

@@ -76,6 +76,16 @@ impl Payload {
         Ok(Self { json, attachments: Box::default() })
     }
 
+    /// One value, or a list of values: each element of the outermost array may be as deep as [`from_json`](Self::from_json) allows a value to
+    /// be.
+    ///
+    /// # Errors
+    /// As [`from_json`](Self::from_json).
+    pub fn list_from_json(text: &[u8]) -> Result<Self, PayloadError> {
+        let json = scan::compact(std::str::from_utf8(text)?, Values::List)?;
+        Ok(Self { json, attachments: Box::default() })
+    }
+
     /// Data from a log: any JSON, since other rules may have applied when it was accepted, and what was accepted is delivered.
     ///
     /// # Errors

@@ -16,6 +16,8 @@ pub const MAX_DEPTH: usize = 100;
 pub(super) enum Values {
     /// Values that every reader can represent.
     Portable,
+    /// The same, or an array of them.
+    List,
     /// Every JSON value: messages in a log are delivered, whatever rules they were accepted by.
     Any,
 }
@@ -56,7 +58,7 @@ impl Scanner<'_> {
             let first = self.next_token();
             match first {
                 Some(b'{' | b'[') => {
-                    if open.len() == MAX_DEPTH && self.values == Values::Portable {
+                    if open.len() >= self.max_depth(open.first()) {
                         return Err(PayloadError::TooDeep);
                     }
                     self.at += 1;
@@ -102,6 +104,15 @@ impl Scanner<'_> {
                     (Some(Open::Object), _) => return Err(self.unexpected("`,` or `}`")),
                 }
             }
+        }
+    }
+
+    /// How many arrays and objects may be open, of which `outermost` is the first.
+    fn max_depth(&self, outermost: Option<&Open>) -> usize {
+        match (self.values, outermost) {
+            (Values::Any, _) => usize::MAX,
+            (Values::List, Some(Open::Array)) => MAX_DEPTH + 1,
+            (Values::Portable | Values::List, _) => MAX_DEPTH,
         }
     }
 
@@ -171,7 +182,7 @@ impl Scanner<'_> {
         // The largest double has 309 digits before the decimal point.
         let is_surely_finite = !has_exponent && self.at - begin <= 308;
         let is_finite = || self.text[begin..self.at].parse::<f64>().is_ok_and(f64::is_finite);
-        if self.values == Values::Portable && !is_surely_finite && !is_finite() {
+        if self.values != Values::Any && !is_surely_finite && !is_finite() {
             return Err(PayloadError::NumberOutOfRange);
         }
         Ok(())
