@@ -15,6 +15,7 @@ use actix_web::{
     },
 };
 use serde::Serialize;
+use shared::throttle;
 
 /// The realm in `WWW-Authenticate` (RFC 7235 §2.2).
 const REALM: &str = "trident";
@@ -271,7 +272,7 @@ impl ResponseError for ApiError {
 
     fn error_response(&self) -> HttpResponse<BoxBody> {
         if let Self::Internal(detail) = self {
-            log::error!("answered 500: {}", chain(detail.as_ref()));
+            throttle::log(log::Level::Error, "answered 500", chain(detail.as_ref()));
         }
         let mut response = HttpResponse::build(self.status_code());
         match self {
@@ -344,7 +345,8 @@ pub fn same_shape(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody
     }
     let detail = inner.error().map(ToString::to_string);
     if status.is_server_error() {
-        log::error!("answered {}: {}", status.as_u16(), detail.as_deref().unwrap_or("no detail"));
+        let detail = detail.as_deref().unwrap_or("no detail");
+        throttle::log(log::Level::Error, "answered a server error", format_args!("{}: {detail}", status.as_u16()));
     }
     let (code, message) = described(status, detail);
     response.map_body(|head, _| {

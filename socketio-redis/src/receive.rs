@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use socketio::{AckSink, EncodedPacket, Namespace, Selector, ServerEvent, adapter::Local};
+use socketio::{AckSink, EncodedPacket, Namespace, OncePerSecond, Selector, ServerEvent, adapter::Local};
 
 use crate::{
     cluster::{Carries, Cluster, Route},
@@ -26,6 +26,12 @@ use crate::{
     },
 };
 
+// Clients of other servers choose how often there is a reason for these.
+static TOO_LARGE: OncePerSecond = OncePerSecond::new();
+static TOO_MANY: OncePerSecond = OncePerSecond::new();
+static PANICS: OncePerSecond = OncePerSecond::new();
+static UNENCODED: OncePerSecond = OncePerSecond::new();
+
 /// The default and maximum time for which sockets' answers are forwarded.
 const MAX_WAIT: Duration = Duration::from_secs(600);
 
@@ -35,7 +41,8 @@ pub(crate) fn message(cluster: &Arc<Cluster>, subscription: &str, channel: &str,
     let Some(namespace) = node.namespace.upgrade() else { return };
     if payload.len() > cluster.config.max_message_bytes {
         cluster.counters.ignored.inc();
-        log::warn!("a message of {} bytes on {channel} is ignored: it is too large", payload.len());
+        let bytes = payload.len();
+        TOO_LARGE.log(|more| log::warn!("a message of {bytes} bytes on {channel} is ignored: it is too large{more}"));
         return;
     }
     // Handlers of server-side events belong to the application; a panic in one must not end the link.
@@ -50,10 +57,13 @@ pub(crate) fn message(cluster: &Arc<Cluster>, subscription: &str, channel: &str,
         Ok(Err(error)) => {
             cluster.counters.ignored.inc();
             // Problems that an operator can fix, such as a size limit, are logged at a higher level.
-            let level = if matches!(error, WireError::TooMany) { log::Level::Warn } else { log::Level::Debug };
-            log::log!(level, "a message on {channel} is ignored: {error}");
+            if matches!(error, WireError::TooMany) {
+                TOO_MANY.log(|more| log::warn!("a message on {channel} is ignored: {error}{more}"));
+            } else {
+                log::debug!("a message on {channel} is ignored: {error}");
+            }
         }
-        Err(_) => log::error!("a handler for an event of another server panicked"),
+        Err(_) => PANICS.log(|more| log::error!("a handler for an event of another server panicked{more}")),
     }
 }
 
@@ -161,7 +171,7 @@ fn answering(cluster: &Arc<Cluster>, node: &Arc<Node>, id: String) -> impl FnOnc
     move |answer| match response::encode_server_ack(&id, &answer) {
         // To all, as Node does, whatever the setting.
         Ok(message) => cluster.answer(node.channels.response.clone(), message),
-        Err(error) => log::warn!("an answer to another server cannot be encoded: {error}"),
+        Err(error) => UNENCODED.log(|more| log::warn!("an answer to another server cannot be encoded: {error}{more}")),
     }
 }
 

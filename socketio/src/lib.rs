@@ -244,6 +244,9 @@ pub mod websocket;
 
 #[doc(no_inline)]
 pub use self::adapter::{Adapter, LocalAdapter, SocketInfo};
+// For adapters of this project.
+#[doc(hidden)]
+pub use self::rate::{OncePerSecond, Suppressed};
 pub use self::{
     config::{Config, Cookie, Cors, Recovery},
     encoded::EncodedPacket,

@@ -7,6 +7,10 @@ use std::{
 
 use futures_util::FutureExt as _;
 
+use crate::rate::OncePerSecond;
+
+static PANIC_ERRORS: OncePerSecond = OncePerSecond::new();
+
 /// The answer to a client when the application's code panicked.
 pub(crate) const PANICKED: &str = "Internal error";
 
@@ -22,7 +26,7 @@ pub(crate) fn guard<T>(what: &str, run: impl FnOnce() -> T) -> Option<T> {
 
 fn or_log<T>(what: &str, result: std::thread::Result<T>) -> Option<T> {
     if result.is_err() {
-        log::error!("{what} panicked");
+        PANIC_ERRORS.log(|more| log::error!("{what} panicked{more}"));
     }
     result.ok()
 }

@@ -17,7 +17,7 @@ use std::{sync::Arc, time::Instant};
 use edge::Edge;
 use parking_lot::Mutex;
 use serde::Serialize;
-use shared::pure::ChannelName;
+use shared::{pure::ChannelName, throttle};
 use socketio::{Namespace, ServerEvent};
 use tokio::time::MissedTickBehavior;
 
@@ -126,6 +126,6 @@ async fn notify_clients(namespace: &Namespace, channel: &ChannelName, present: P
     let room = channel.strip_prefix(CHANNEL_OF_ROOM).unwrap_or(channel);
     let sent = namespace.to(channel.as_str()).local().emit("presence", &PresenceEvent { room, present }).await;
     if let Err(error) = sent {
-        log::warn!("presence of {room} was not sent: {error}");
+        throttle::log(log::Level::Warn, "chat: presence was not sent", format_args!("{room}: {error}"));
     }
 }

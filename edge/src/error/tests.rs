@@ -1,5 +1,9 @@
 use actix_web::{App, HttpRequest, error, http::header::HeaderName, middleware, test as web_test, web};
 
+use std::{io, time::Instant};
+
+use shared::testing::logged;
+
 use super::*;
 
 fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
@@ -123,4 +127,16 @@ async fn errors_of_actix_have_the_standard_body() {
         let text = String::from_utf8(web_test::read_body(response).await.to_vec()).unwrap();
         assert!(text == body || text.contains(&format!("\"code\":\"{body}\"")), "{method} {path}: {text}");
     }
+}
+
+/// Clients may choose how often there is one, and what its line says.
+#[test]
+fn server_errors_are_logged_at_most_once_a_second() {
+    logged::collect();
+    let begun = Instant::now();
+    for n in 0..50 {
+        ApiError::internal(io::Error::other(n.to_string())).error_response();
+    }
+    let lines = logged::take();
+    assert!(lines.len() as u64 <= 1 + begun.elapsed().as_secs(), "{lines:?}");
 }

@@ -24,7 +24,7 @@ impl log::Log for Collector {
 }
 
 /// Collects warnings and errors of this thread from now on.
-pub(crate) fn collect() {
+pub fn collect() {
     static BEGUN: Once = Once::new();
     BEGUN.call_once(|| {
         let _ = log::set_logger(&Collector);
@@ -34,6 +34,6 @@ pub(crate) fn collect() {
 }
 
 /// The lines so far, which are forgotten.
-pub(crate) fn take() -> Vec<String> {
+pub fn take() -> Vec<String> {
     LINES.take()
 }

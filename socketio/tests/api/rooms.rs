@@ -1,10 +1,10 @@
 //! Who is reached.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socketio::{Room, RoomEvent, SocketData, SocketIo};
 
-use crate::{join, start, support::eventually};
+use crate::{join, logged, start, support::eventually};
 
 #[test]
 fn dynamic_namespaces_come_and_go() {
@@ -110,6 +110,32 @@ fn too_many_rooms_are_refused_and_counted() {
         assert_eq!(client.text(), answer, "{rooms}");
     }
     assert_eq!(io.stats().rooms_refused, 1);
+}
+
+/// Clients choose how often that happens.
+#[test]
+fn what_is_refused_is_logged_at_most_once_a_second() {
+    logged::collect();
+    let began = Instant::now();
+    let (server, io) = start(SocketIo::builder().configure(|config| {
+        config.max_rooms = 1;
+        config.max_pending_bytes = 1_000;
+    }));
+    io.of("/").on("try", async |socket, (), ack| {
+        let joined = socket.join(["a", "b"]).is_ok();
+        drop(socket.namespace().to(socket.id()).emit("big", &"x".repeat(2_000)));
+        ack.send(&joined).unwrap();
+    });
+    let (mut client, _) = join(&server, "40");
+    for _ in 0..50 {
+        client.send(r#"420["try"]"#);
+        assert_eq!(client.text(), "430[false]");
+    }
+    let most = began.elapsed().as_secs() + 1;
+    for text in ["rooms", "an event was not sent"] {
+        assert!(logged::count(text) as u64 <= most, "{text}: {} lines", logged::count(text));
+    }
+    assert_eq!((io.stats().rooms_refused, io.stats().outbox_full), (50, 50));
 }
 
 /// Case 11.9: changes of rooms are reported as by Node's adapter, in order, also those that a handler makes itself.

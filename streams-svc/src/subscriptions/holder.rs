@@ -19,6 +19,7 @@ use shared::{
         log::{Changes, Listing, Log},
     },
     pure::{ChannelName, Cursor},
+    throttle,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -157,7 +158,11 @@ impl Holder {
                 Ok(()) => {}
                 // Otherwise the same change would fail again and again, and nobody could remove anything.
                 Err(error @ BusError::StatesFull(_)) => {
-                    log::error!("subscriptions are full, and wake nobody until some are deleted: {error}");
+                    throttle::log(
+                        log::Level::Error,
+                        "subscriptions are full, and wake nobody until some are deleted",
+                        &error,
+                    );
                     let reply = Reply::error(429, "TOO_MANY_SUBSCRIPTIONS", "there is no space to store subscriptions");
                     answers.drain(..).for_each(|(request, _)| request.answer(&reply));
                     let Some((stored, _)) = self.load(bus).await else { return };

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use shared::{
     live::bus::{Entry, EntryChange},
     pure::ChannelName,
+    throttle,
 };
 
 use super::{
@@ -35,7 +36,13 @@ pub(super) fn read(entries: Vec<Entry>) -> Loaded {
         } else if let Some(id) = name(&key, SUBSCRIPTION) {
             match serde_json::from_slice(&value) {
                 Ok(subscription) => drop(loaded.subscriptions.insert(id.to_owned(), subscription)),
-                Err(error) => log::error!("the stored subscription {id} cannot be read: {error}"),
+                Err(error) => {
+                    throttle::log(
+                        log::Level::Error,
+                        "a stored subscription cannot be read",
+                        format_args!("{id}: {error}"),
+                    );
+                }
             }
         } else if let Some((id, stream)) = name(&key, LINK).and_then(|name| name.split_once('/')) {
             links.extend(stream.parse::<ChannelName>().ok().map(|stream| (id.to_owned(), stream, value)));

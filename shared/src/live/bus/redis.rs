@@ -139,10 +139,10 @@ impl Shared {
         Moment { time_ms: self.clock.lock().now_ms(), ..Moment::now() }
     }
 
-    /// Logs a warning, unless the same was logged within the last second.
-    fn warn(&self, text: &str) {
-        if let Some(suppressed) = self.warnings.lock().admit(text) {
-            log::warn!("{text}{suppressed}");
+    /// Logs `reason: what` as a warning, unless one of this reason was logged within the last second.
+    fn warn(&self, reason: &'static str, what: impl fmt::Display) {
+        if let Some(suppressed) = self.warnings.lock().admit(reason) {
+            log::warn!("{reason}: {what}{suppressed}");
         }
     }
 

@@ -11,7 +11,10 @@ use tokio::runtime::Handle;
 use crate::{
     EmitError, Namespace,
     adapter::{AdapterError, BoxFuture},
+    rate::OncePerSecond,
 };
+
+static UNSENT_WARNINGS: OncePerSecond = OncePerSecond::new();
 
 /// A request to other servers, such as an event. Await it for errors; if it is dropped, it completes in the background.
 pub struct Sending<T: Send + 'static = ()> {
@@ -100,7 +103,9 @@ impl<T: Send + 'static> Drop for Sending<T> {
                 }
             }
             State::Done(Some(Err(EmitError::Adapter(error)))) => unreached(error),
-            State::Done(Some(Err(error))) => log::warn!("an event was not sent: {error}"),
+            State::Done(Some(Err(error))) => {
+                UNSENT_WARNINGS.log(|more| log::warn!("an event was not sent: {error}{more}"));
+            }
             State::Done(_) => {}
         }
     }

@@ -4,7 +4,7 @@
 //! enter ─▶ (the namespace's handlers run once) ─▶ open ─▶ dispatch … ─▶ end ─▶ finish
 //! ```
 
-use std::{sync::atomic::Ordering, time::Instant};
+use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 
@@ -221,12 +221,9 @@ impl Socket {
         }
         if let Some(error) = misfit {
             self.0.namespace.counters().bad_arguments.inc();
-            if let Some(more) = MISFIT_WARNINGS.pass(Instant::now()) {
-                let id = &self.0.id;
-                log::warn!(
-                    "{id}: the arguments of {name:?} have the wrong type: {error} ({more} more since the last warning)"
-                );
-            }
+            let id = &self.0.id;
+            MISFIT_WARNINGS
+                .log(|more| log::warn!("{id}: the arguments of {name:?} have the wrong type: {error}{more}"));
             if !fitted {
                 ack.refuse("bad_arguments", &error.to_string(), None);
             }

@@ -1,7 +1,9 @@
 //! The rooms of a socket, and sending to other sockets in them.
 
 use super::{Phase, Socket};
-use crate::{BroadcastOperator, IntoRooms, Room, TooManyRooms};
+use crate::{BroadcastOperator, IntoRooms, Room, TooManyRooms, rate::OncePerSecond};
+
+static TOO_MANY_WARNINGS: OncePerSecond = OncePerSecond::new();
 
 impl Socket {
     /// Joins rooms. A disconnected socket joins nothing. If its middlewares are still running, the socket is in the rooms once it is
@@ -19,7 +21,7 @@ impl Socket {
         }
         if let Err(error) = result {
             self.0.namespace.counters().rooms_refused.inc();
-            log::warn!("{}: {error}", self.0.id);
+            TOO_MANY_WARNINGS.log(|more| log::warn!("{}: {error}{more}", self.0.id));
         }
         result
     }

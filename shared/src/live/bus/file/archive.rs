@@ -197,10 +197,10 @@ impl DiskArchive {
     }
 
     fn warn(&self, why: &str) {
-        let directory = self.catalog.disk.directory();
-        let text = format!("{directory}: older messages cannot be read, and their readers get a gap: {why}");
-        if let Some(suppressed) = self.warnings.lock().admit(&text) {
-            log::error!("{text}{suppressed}");
+        let reason = "older messages cannot be read, and their readers get a gap";
+        // A reader chooses where it reads, and so what is damaged there.
+        if let Some(suppressed) = self.warnings.lock().admit(reason) {
+            log::error!("{}: {reason}: {why}{suppressed}", self.catalog.disk.directory());
         }
     }
 

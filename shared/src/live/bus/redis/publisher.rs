@@ -28,6 +28,8 @@ use crate::{
 
 /// The number of keys of the script before those of publications.
 const FIXED_KEYS: usize = 3;
+/// Why there is a warning.
+const REJECTED: &str = "Redis rejects publications";
 /// Maximum number of scripts in flight.
 const MAX_SCRIPTS_IN_FLIGHT: usize = 4;
 /// Maximum number of publications in one script, which blocks Redis while it runs.
@@ -211,13 +213,13 @@ fn answer_all(batch: Vec<Job>, answer: Result<Vec<String>, RedisError>, shared: 
             if is_fatal(&error) {
                 return Err(error.into());
             }
-            shared.warn(&format!("Redis rejects publications: {error}"));
+            shared.warn(REJECTED, error);
             return Ok(());
         }
     };
     for (job, answer) in batch.into_iter().zip(answers) {
         if let Some(why) = answer.strip_prefix(['x', 'u']) {
-            shared.warn(&format!("Redis rejects publications: {why}"));
+            shared.warn(REJECTED, why);
         }
         if let Some(last) = answer.strip_prefix('c') {
             let last = last.parse().map_err(|_| LinkError::Answer("publishing"))?;

@@ -81,7 +81,8 @@ async fn erase(shared: Arc<Shared>, channel: ChannelName, up_to: Cursor) {
             Ok(last) if last.is_empty() => return,
             Ok(last) => (from, tries) = (format!("({last}"), 0),
             Err(why) if tries == MAX_TRIES => {
-                log::error!("messages of {channel} are still in Redis after a purge, until they are trimmed: {why}");
+                let reason = "purged messages are still in Redis, until they are trimmed";
+                shared.warn(reason, format_args!("{channel}: {why}"));
                 return;
             }
             Err(_) => {

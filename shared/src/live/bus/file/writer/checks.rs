@@ -1,6 +1,6 @@
 //! Problems of the disk: they are noticed, reported, and end when the disk works again.
 
-use std::io;
+use std::{fmt, io};
 
 use super::{Failure, TTL_MS, Writer};
 use crate::live::bus::{
@@ -57,7 +57,7 @@ impl Writer {
             Err(WriteError::Sync(error)) => return Err(self.sync_failure(&error)),
             // The segment grows on, until there is space for the next one.
             Err(WriteError::Other(error)) => {
-                self.warn(&format!("no new segment: {}", explain(&error)));
+                self.warn("no new segment", explain(&error));
                 self.roll_after_ms = (self.clock)().mono_ms.saturating_add(ROLL_AGAIN_MS);
             }
         }
@@ -88,18 +88,17 @@ impl Writer {
             }
             Err(WriteError::Sync(error)) => return Err(self.sync_failure(&error)),
             Err(WriteError::Other(error)) => {
-                self.warn(&format!("old segments are not removed: {}", explain(&error)));
+                self.warn("old segments are not removed", explain(&error));
             }
         }
         retention::reserve(&self.store.catalog);
         Ok(())
     }
 
-    /// Logs a warning, unless it was logged a short time ago.
-    pub(super) fn warn(&mut self, text: &str) {
-        let text = format!("{}: {text}", self.directory());
-        if let Some(suppressed) = self.warnings.admit(&text) {
-            log::warn!("{text}{suppressed}");
+    /// Logs `reason: what` as a warning, unless one of this reason was logged a short time ago.
+    pub(super) fn warn(&mut self, reason: &'static str, what: impl fmt::Display) {
+        if let Some(suppressed) = self.warnings.admit(reason) {
+            log::warn!("{}: {reason}: {what}{suppressed}", self.directory());
         }
     }
 

@@ -20,6 +20,8 @@ use crate::live::bus::file::{
     task::Task,
 };
 
+/// Why there is a warning.
+const NOT_ERASED: &str = "purged messages are not removed from the disk yet";
 /// After a failure, the next attempt begins after so many milliseconds.
 const RETRY_MS: u64 = 60_000;
 /// The same after damage, which hardly ever ends.
@@ -65,7 +67,7 @@ impl Writer {
                 }
                 Err(WriteError::Sync(error)) => return Err(self.sync_failure(&error)),
                 Err(WriteError::Other(error)) => {
-                    self.warn(&format!("purged messages are not removed from the disk yet: {}", explain(&error)));
+                    self.warn(NOT_ERASED, explain(&error));
                     self.erase_after_ms = (self.clock)().mono_ms.saturating_add(RETRY_MS);
                 }
             }
@@ -141,10 +143,8 @@ impl Writer {
         let gone: Vec<Purge> = purges.into_iter().filter(|purge| !left.purges.contains(purge)).collect();
         if let Some(error) = why {
             let (purges, segments) = (left.purges.len(), left.segments.len());
-            self.warn(&format!(
-                "messages of {purges} purges are not removed from {segments} segments yet: {}",
-                explain(&error)
-            ));
+            let why = explain(&error);
+            self.warn(NOT_ERASED, format_args!("those of {purges} purges in {segments} segments: {why}"));
             let pause = if is_passing { RETRY_MS } else { RETRY_DAMAGED_MS };
             let again_ms = (self.clock)().mono_ms.saturating_add(pause);
             let has_left = !self.left.purges.is_empty();

@@ -50,11 +50,8 @@ impl Writer {
             return;
         }
         let parts = self.find_in(number).unwrap_or_else(|error| {
-            self.warn(&format!(
-                "{} cannot be read ({}): all messages of streams are written again",
-                file_name(number),
-                explain(&error)
-            ));
+            let why = format!("{}: {}", file_name(number), explain(&error));
+            self.warn("all messages of streams are written again, because a segment cannot be read", why);
             all(&self.log)
         });
         self.moving = Some(Moving { number, parts, at: (0, 0) });
@@ -146,7 +143,7 @@ impl Writer {
         let written = (encoder.bytes().len() - begun) as u64;
         if !copied.is_empty() {
             if let Err(error) = self.store.write(&encoder) {
-                self.warn(&format!("messages of streams are not written again: {}", explain(&error)));
+                self.warn("messages of streams are not written again", explain(&error));
                 self.moving = Some(moving);
                 self.move_after_ms = now.mono_ms.saturating_add(RETRY_MS);
                 self.undo()?;

@@ -55,7 +55,7 @@ impl Writer {
                 if let Some(change) = self.log.decide_due(name, &batch.staged, now)
                     && let Err(error) = self.plan_change(vec![change], batch, now)
                 {
-                    self.warn(&format!("the end of the stream {name} is not stored yet: {error}"));
+                    self.warn("the end of a stream is not stored yet", format_args!("{name}: {error}"));
                 }
                 return None;
             }

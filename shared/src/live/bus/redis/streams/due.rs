@@ -49,7 +49,7 @@ pub(in crate::live::bus::redis) async fn run(log: &Arc<Log>, shared: &Arc<Shared
         while let Some((name, result)) = settled.next().await {
             // It is due again in a second.
             if let Err(error) = result {
-                shared.warn(&format!("the end, or the use, of the stream {name} is not stored yet: {error}"));
+                shared.warn("the end, or the use, of a stream is not stored yet", format_args!("{name}: {error}"));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The use of a stream, and its end by itself.
 
 use super::*;
+use crate::testing::logged;
 
 /// An idle time began again at each start, or a stream that was read had expired after one.
 #[test]
@@ -86,6 +87,23 @@ fn a_stream_that_is_used_lives_through_restarts() {
         site.at.check();
         site.restart();
     }
+}
+
+/// Clients choose the names of streams, and how many end at a time.
+#[test]
+fn ends_that_cannot_be_stored_are_logged_once() {
+    logged::collect();
+    let mut site = Site::new(None);
+    for n in 0..600 {
+        let channel = format!("s{n}");
+        site.make(Create { lifetime: Lifetime::Idle(60), ..create(&channel) });
+        site.add(append(&channel, &["x"]));
+    }
+    TIME.set(TIME.get() + 60_000);
+    logged::take();
+    site.at.check();
+    let lines: Vec<_> = logged::take().into_iter().filter(|line| line.contains("the end of a stream")).collect();
+    assert!(matches!(&lines[..], [line] if line.contains("is not stored yet: s")), "{} lines: {lines:?}", lines.len());
 }
 
 /// The purges of other streams had taken all the space, so none could be deleted, and expired ones kept their memory.
