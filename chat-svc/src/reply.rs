@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use shared::pure::Cursor;
-use socketio::{Ack, Args};
+use socketio::Ack;
 
 use crate::{history::Page, refusal::Refusal, wire::text};
 
@@ -114,13 +114,6 @@ pub(crate) fn send<T: Serialize>(ack: &Ack, outcome: &Outcome<T>) {
         Err(error) => ack.send(&Bad { ok: false, error }),
     };
     if let Err(error) = sent {
-        log::error!("an ack could not be encoded: {error}");
-    }
-}
-
-/// Acks with arguments that an application chose.
-pub(crate) fn send_args(ack: &Ack, args: &Args) {
-    if let Err(error) = ack.send(args) {
         log::error!("an ack could not be encoded: {error}");
     }
 }

@@ -6,8 +6,13 @@ use serde_json::value::RawValue;
 use shared::{
     live::bus::Publication,
     pure::{ChannelName, Draft, EventName},
+    throttle,
 };
-use socketio::{Args, Room, Socket, engine::Sid, socket::packet::is_reserved};
+use socketio::{
+    Room, Socket,
+    engine::Sid,
+    socket::packet::{Packet, Payload, is_reserved},
+};
 
 use super::{
     binary,
@@ -18,7 +23,7 @@ use crate::reply::Outcome;
 /// The answer to an event, read and checked. Nothing of it has happened yet.
 #[derive(Debug)]
 pub(super) struct EventAnswer {
-    ack: Args,
+    ack: Payload,
     publish: Vec<Draft>,
     emit: Vec<Emit>,
     join: Vec<Room>,
@@ -29,8 +34,8 @@ pub(super) struct EventAnswer {
 #[derive(Debug)]
 struct Emit {
     to: Room,
-    event: String,
-    args: Args,
+    /// Its name and its arguments.
+    event: Payload,
 }
 
 /// The JSON of an answer. Every part is optional.
@@ -90,19 +95,19 @@ impl EventAnswer {
                 "`join` and `leave` have no meaning in the chat, whose clients enter its rooms themselves".to_owned()
             );
         }
-        let ack = ack.map_or_else(|| Ok(Args::default()), |ack| binary::args("`ack`", ack.get()))?;
+        let ack = binary::ack(ack)?;
         let publish = publish.into_iter().map(PublishJson::draft).collect::<Result<_, _>>()?;
         let emit = emit.into_iter().map(|emit| emit.checked(names)).collect::<Result<_, _>>()?;
         let rooms = |rooms: Vec<String>| rooms.iter().map(|room| names.room(room)).collect::<Result<Vec<_>, _>>();
         Ok(Self { ack, publish, emit, join: rooms(join)?, leave: rooms(leave)? })
     }
 
-    /// Does what the application asks for, and returns the arguments of the ack. Messages are published first. Rooms beyond the maximum of a
+    /// Does what the application asks for, and returns the ack. Messages are published first. Rooms beyond the maximum of a
     /// socket are logged.
     ///
     /// # Errors
     /// When the messages could not be published; nothing else has happened then.
-    pub(super) async fn apply(self, service: &Service, socket: &Socket) -> Outcome<Args> {
+    pub(super) async fn apply(self, service: &Service, socket: &Socket) -> Outcome<Payload> {
         let Self { ack, publish, emit, join, leave } = self;
         if !publish.is_empty() {
             let count = u64::try_from(publish.len()).unwrap_or(u64::MAX);
@@ -111,11 +116,12 @@ impl EventAnswer {
         }
         socket.leave(leave);
         if let Err(error) = socket.join(join) {
-            log::warn!("{}: the answer of the application: {error}", socket.id());
+            throttle::log(log::Level::Warn, "the answer of the application", format_args!("{}: {error}", socket.id()));
         }
-        for Emit { to, event, args } in emit {
+        let namespace = socket.namespace();
+        for Emit { to, event } in emit {
             // Sent when this returns. Other replicas get it as they can.
-            drop(socket.namespace().to(to).emit(&event, &args));
+            drop(namespace.to(to).send(Packet::event(namespace.name().clone(), None, event).into()));
         }
         Ok(ack)
     }
@@ -129,7 +135,7 @@ impl PublishJson<'_> {
             return Err(format!("`publish`: `{channel}` is a channel of the server"));
         }
         event.check_for(&channel).map_err(|error| format!("`publish`: {error}"))?;
-        Ok(Draft::new(channel, binary::data("`publish`", data.get())?).event(event))
+        Ok(Draft::new(channel, binary::data(data)?).event(event))
     }
 }
 
@@ -147,8 +153,7 @@ impl EmitJson<'_> {
             To::User(user) => user_room(&user),
             To::Room(name) => names.room(&name)?,
         };
-        let args = args.map_or_else(|| Ok(Args::default()), |args| binary::args("`args`", args.get()))?;
-        Ok(Emit { to, event, args })
+        Ok(Emit { to, event: binary::event(&event, args)? })
     }
 }
 
@@ -160,9 +165,9 @@ mod tests {
     fn every_part_is_optional_and_checked() {
         let all = r#"{"ack":[1],"publish":[{"channel":"news","data":{"a":1}}],"emit":[{"to":{"room":"r"},"event":"e"}],"join":["x"]}"#;
         let answer = EventAnswer::read(all, RoomNames::Plain).unwrap();
-        assert_eq!((answer.ack.0.len(), answer.publish.len(), &*answer.emit[0].to), (1, 1, "r"));
+        assert_eq!((&**answer.ack.json(), answer.publish.len(), &*answer.emit[0].to), ("[1]", 1, "r"));
         let none = EventAnswer::read("{}", RoomNames::Chat).unwrap();
-        assert!(none.ack.0.is_empty() && none.publish.is_empty() && none.emit.is_empty());
+        assert!(&**none.ack.json() == "[]" && none.publish.is_empty() && none.emit.is_empty());
         assert!(EventAnswer::read("", RoomNames::Chat).is_ok(), "an answer without a body");
         let to = |to: &str| {
             let json = format!(r#"{{"emit":[{{"to":{to},"event":"e"}}]}}"#);

@@ -1,80 +1,81 @@
-//! Buffers in the answer of an application: `{"base64":"…"}` is one.
+//! The arguments and the data in the answer of an application, in which `{"base64":"…"}` is a buffer. Everything else keeps its bytes.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use shared::pure;
-use socketio::{Args, Value, socket::packet::Payload};
+use serde_json::value::RawValue;
+use shared::pure::{self, payload};
+use socketio::socket::packet::Payload;
 
-/// Reads a JSON array as arguments of an event or an ack.
+use crate::wire::text;
+
+/// The arguments of an ack.
 ///
 /// # Errors
-/// When it is not an array, or has a value that cannot be represented.
-pub(super) fn args(what: &str, json: &str) -> Result<Args, String> {
-    match value(what, json)? {
-        Value::Array(items) => Ok(Args(items)),
-        _ => Err(format!("{what} is not a list of arguments")),
-    }
+/// When `args` is not an array, or has a value that is not accepted.
+pub(super) fn ack(args: Option<&RawValue>) -> Result<Payload, String> {
+    list("`ack`", String::new(), args)
 }
 
-/// Reads JSON as the data of a message.
+/// An event with its arguments.
 ///
 /// # Errors
-/// When it has a value that cannot be represented.
-pub(super) fn data(what: &str, json: &str) -> Result<pure::Payload, String> {
-    let bad = |error: pure::PayloadError| format!("{what}: {error}");
-    if !json.contains("\"base64\"") {
-        return pure::Payload::from_json(json.as_bytes()).map_err(bad);
-    }
-    let payload = Payload::from_value(&value(what, json)?).map_err(|error| format!("{what}: {error}"))?;
-    let (json, attachments) = payload.into_parts();
-    pure::Payload::with_attachments(json.as_bytes(), attachments).map_err(bad)
+/// As [`ack`].
+pub(super) fn event(name: &str, args: Option<&RawValue>) -> Result<Payload, String> {
+    list("`args`", text(name), args)
 }
 
-fn value(what: &str, json: &str) -> Result<Value, String> {
-    let value = Payload::from_parts(json.into(), Vec::new()).to_value().map_err(|error| format!("{what}: {error}"))?;
-    Ok(if json.contains("\"base64\"") { with_buffers(value) } else { value })
+/// The data of a message.
+///
+/// # Errors
+/// When it has a value that is not accepted.
+pub(super) fn data(data: &RawValue) -> Result<pure::Payload, String> {
+    pure::Payload::from_plain_json(data.get().as_bytes()).map_err(|error| format!("`publish`: {error}"))
 }
 
-/// The value with a buffer in the place of each object whose only member is `base64`. A text that is not base64 stays as it is.
-fn with_buffers(value: Value) -> Value {
-    match value {
-        Value::Object(object) => {
-            if let (1, Some(Value::String(text))) = (object.len(), object.get("base64"))
-                && let Ok(bytes) = STANDARD.decode(text)
-            {
-                return Value::Binary(bytes.into());
-            }
-            Value::Object(object.into_iter().map(|(name, value)| (name, with_buffers(value))).collect())
-        }
-        Value::Array(items) => Value::Array(items.into_iter().map(with_buffers).collect()),
-        other => other,
-    }
+/// `first`, if there is one, and the arguments.
+fn list(what: &str, first: String, args: Option<&RawValue>) -> Result<Payload, String> {
+    let args: Vec<&RawValue> = match args {
+        Some(args) => serde_json::from_str(args.get()).map_err(|_| format!("{what} is not a list of arguments"))?,
+        None => Vec::new(),
+    };
+    let (rest, attachments) =
+        payload::list(args.into_iter().map(RawValue::get)).map_err(|error| format!("{what}: {error}"))?;
+    let comma = if first.is_empty() || rest.is_empty() { "" } else { "," };
+    Ok(Payload::from_parts(format!("[{first}{comma}{rest}]").into(), attachments))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn raw(json: &str) -> Box<RawValue> {
+        RawValue::from_string(json.to_owned()).unwrap()
+    }
+
     #[test]
-    fn base64_alone_in_an_object_is_a_buffer() {
-        for (json, expected, buffers) in [
-            (r#"[]"#, "[]", 0),
-            (r#"[{"z":1,"a":[2.5,null]},"base64"]"#, r#"[{"z":1,"a":[2.5,null]},"base64"]"#, 0),
-            (r#"[{"base64":"AQID"}]"#, r#"[{"_placeholder":true,"num":0}]"#, 1),
-            (r#"[{"file":{"base64":""}}]"#, r#"[{"file":{"_placeholder":true,"num":0}}]"#, 1),
-            (r#"[{"base64":"AQID","name":"x"}]"#, r#"[{"base64":"AQID","name":"x"}]"#, 0),
-            (r#"[{"base64":"not it"},{"base64":7}]"#, r#"[{"base64":"not it"},{"base64":7}]"#, 0),
+    fn base64_alone_in_an_object_is_a_buffer_and_all_else_keeps_its_bytes() {
+        let kept = r#"12345678901234567890123,-0,1.50,{"a":1,"a":2},"\u00e9""#;
+        for (args, expected, buffers) in [
+            ("[]".to_owned(), String::new(), 0),
+            (r#"[{"z":1,"a":[2.5,null]},"base64"]"#.to_owned(), r#"{"z":1,"a":[2.5,null]},"base64""#.to_owned(), 0),
+            (format!(r#"[{kept}, {{"base64":"AQID"}}]"#), format!(r#"{kept},{{"_placeholder":true,"num":0}}"#), 1),
         ] {
-            let payload = Payload::ack(&args("`ack`", json).unwrap()).unwrap();
-            assert_eq!(
-                (payload.json().to_string().as_str(), payload.attachments().len()),
-                (expected, buffers),
-                "{json}"
-            );
+            let args = raw(&args);
+            let (ack, event) = (ack(Some(&args)).unwrap(), event("e\"", Some(&args)).unwrap());
+            assert_eq!((&**ack.json(), ack.attachments().len()), (&*format!("[{expected}]"), buffers));
+            let comma = if expected.is_empty() { "" } else { "," };
+            assert_eq!(&**event.json(), format!(r#"["e\""{comma}{expected}]"#));
         }
-        for bad in ["{}", "7", "null", "[1e400]"] {
-            assert!(args("`ack`", bad).unwrap_err().starts_with("`ack`"), "{bad}");
+        let none = (ack(None).unwrap(), event("e", None).unwrap());
+        assert_eq!((&**none.0.json(), &**none.1.json()), ("[]", r#"["e"]"#));
+        let deepest = "[".repeat(100) + &"]".repeat(100);
+        assert!(ack(Some(&raw(&format!("[{deepest}]")))).is_ok());
+        for bad in ["{}", "7", "null", "[1e400]", r#"["\ud83d"]"#, &format!("[[{deepest}]]")] {
+            assert!(ack(Some(&raw(bad))).unwrap_err().starts_with("`ack`"), "{bad}");
         }
-        let data = data("`data`", r#"{"image":{"base64":"AQID"},"n":1}"#).unwrap();
-        assert_eq!((data.attachments().len(), &*data.plain_json()), (1, r#"{"image":{"base64":"AQID"},"n":1}"#));
+        let image = r#"{"image":{"base64":"AQID"},"n":12345678901234567890123,"n":1}"#;
+        let message = data(&raw(image)).unwrap();
+        assert_eq!((message.attachments().len(), &*message.plain_json()), (1, image));
+        for bad in [format!("[{deepest}]"), format!(r#"[{{"base64":""}},{deepest}]"#)] {
+            assert!(data(&raw(&bad)).unwrap_err().contains("deeper"), "{bad}");
+        }
     }
 }

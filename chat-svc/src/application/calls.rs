@@ -10,7 +10,7 @@ use edge::{
     settings::CallKind,
 };
 use futures_util::poll;
-use socketio::{Ack, Args, Event, Socket};
+use socketio::{Ack, Event, Socket, socket::packet::Payload};
 use tokio::{sync::Mutex, time::timeout_at};
 
 use super::{answer::EventAnswer, request, rooms::RoomNames};
@@ -59,7 +59,7 @@ impl Application {
                 },
             };
             match application.call(asking, &socket, &access, &name, &args).await {
-                Ok(args) => reply::send_args(&ack, &args),
+                Ok(args) => ack.send_payload(args),
                 Err(refusal) => reply::refuse(&ack, refusal),
             }
         });
@@ -79,7 +79,7 @@ impl Application {
         access: &Access,
         event: &str,
         args: &str,
-    ) -> Result<Args, Refusal> {
+    ) -> Result<Payload, Refusal> {
         let request = request::encode(&asking, socket, access, event, args, self.rooms)?;
         let answer = asking.send(request, |json| EventAnswer::read(json, self.rooms)).await?;
         answer.apply(&self.service, socket).await

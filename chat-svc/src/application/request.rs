@@ -1,7 +1,5 @@
 //! An event as the application gets it.
 
-use std::borrow::Cow;
-
 use edge::{Access, calls::Asking};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -58,13 +56,17 @@ pub(super) fn args(payload: &Payload, max: Option<usize>) -> Result<String, Refu
     }
     let all: Vec<&RawValue> =
         serde_json::from_str(payload.json()).map_err(|error| Refusal::new("bad_arguments", error))?;
-    let args = all.iter().skip(1).map(|arg| arg.get()).collect::<Vec<_>>().join(",");
-    let args = wire::payload(&format!("[{args}]"), payload.attachments());
-    let args = args.map_err(|error| Refusal::new(error.code(), error))?;
-    Ok(match args.plain_json() {
-        Cow::Owned(plain) => plain,
-        Cow::Borrowed(plain) => plain.to_owned(),
-    })
+    let mut args = String::from("[");
+    for (at, arg) in all.into_iter().skip(1).enumerate() {
+        let arg = wire::payload(arg.get(), payload.attachments());
+        let arg = arg.map_err(|error| Refusal::new(error.code(), error))?;
+        if at > 0 {
+            args.push(',');
+        }
+        args.push_str(&arg.plain_json());
+    }
+    args.push(']');
+    Ok(args)
 }
 
 #[cfg(test)]
@@ -75,6 +77,7 @@ mod tests {
 
     #[test]
     fn arguments_are_json_with_buffers_in_base64() {
+        let deepest = "[".repeat(100) + &"]".repeat(100);
         for (json, attachments, expected) in [
             (r#"["e"]"#, &[][..], Ok("[]")),
             (r#"["e", 1 ,{"a":-0,"a":[ 2]}]"#, &[], Ok(r#"[1,{"a":-0,"a":[2]}]"#)),
@@ -83,6 +86,9 @@ mod tests {
                 &["zero", "one"],
                 Ok(r#"[{"base64":"b25l"},[{"base64":"emVybw=="}]]"#),
             ),
+            // An argument may be as deep as the data of a message.
+            (&format!(r#"["e",{deepest}]"#), &[], Ok(&format!("[{deepest}]"))),
+            (&format!(r#"["e",[{deepest}]]"#), &[], Err("too_deep")),
             (r#"["e",1e400]"#, &[], Err("number_out_of_range")),
             (r#"["e","\ud83d"]"#, &[], Err("lone_surrogate")),
             (r#"["e","123456789012345678901234567890"]"#, &[], Err("too_large")),

@@ -6,9 +6,11 @@
 use bytes::Bytes;
 use serde::Serialize;
 
+mod buffers;
 mod plain;
 mod scan;
 
+pub use buffers::list;
 pub use plain::PlainJson;
 pub use scan::MAX_DEPTH;
 use scan::Values;

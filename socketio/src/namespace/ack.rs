@@ -79,7 +79,9 @@ impl Ack {
         self.packet(payload)
     }
 
-    fn send_payload(&self, payload: Payload) {
+    /// As [`send`](Self::send), with arguments that are encoded already. `payload` is what [`Payload::ack`] returns: a JSON array of the
+    /// arguments.
+    pub fn send_payload(&self, payload: Payload) {
         if let (Some(wanted), Some(packet)) = (&self.0, self.packet(payload)) {
             // A client would wait forever for a lost answer, so the connection of one that cannot take it is ended.
             let _ = wanted.socket.connection().send_or_end(packet);

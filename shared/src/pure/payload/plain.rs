@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use super::{Part, Payload, part_at, parts};
 
 /// What surrounds the base64 of a buffer.
-const BEFORE: &str = "{\"base64\":\"";
+pub(super) const BEFORE: &str = "{\"base64\":\"";
 const AFTER: &str = "\"}";
 
 /// The place of a reader in the [plain JSON](Payload::plain_json) of data.
