@@ -369,9 +369,14 @@ fn etag(ask: &Ask, created: Cursor, first: Option<Cursor>, next: Cursor, is_end:
 fn caching(service: &Service, ask: &Ask, is_empty: bool) -> HeaderValue {
     let is_asked = [CallKind::Connect, CallKind::Subscribe].into_iter().any(|kind| service.edge.calls.asks(kind));
     let is_private = ask.access.has_token() || is_asked;
-    HeaderValue::from_static(match (is_empty || ask.position == Position::Now, is_private) {
-        (true, _) => "no-store",
-        (false, true) => "private, max-age=60, stale-while-revalidate=300",
-        (false, false) => "public, max-age=60, stale-while-revalidate=300",
+    // Whoever compresses a poll on the way (RFC 9111 §5.2.2.6) would hold it back.
+    let is_poll = ask.mode == Mode::LongPoll;
+    HeaderValue::from_static(match (is_empty || ask.position == Position::Now, is_private, is_poll) {
+        (true, _, false) => "no-store",
+        (true, _, true) => "no-store, no-transform",
+        (false, true, false) => "private, max-age=60, stale-while-revalidate=300",
+        (false, true, true) => "private, max-age=60, stale-while-revalidate=300, no-transform",
+        (false, false, false) => "public, max-age=60, stale-while-revalidate=300",
+        (false, false, true) => "public, max-age=60, stale-while-revalidate=300, no-transform",
     })
 }

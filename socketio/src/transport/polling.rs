@@ -129,7 +129,8 @@ fn respond(conn: &Arc<Conn>, packets: &[Packet], terms: &Terms) -> HttpResponse 
     };
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CONTENT_TYPE, HeaderValue::from_static(content_type)));
-    response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+    // Whoever compresses on the way (RFC 9111 §5.2.2.6) would hold the answer back.
+    response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")));
     if config.compress_from.is_some_and(|from| body.len() >= from) {
         response.append_header((header::VARY, "Accept-Encoding"));
         if let Some((compressed, encoding)) =

@@ -13,7 +13,8 @@ fn a_polling_session_from_handshake_to_close() {
     let answer = server.get(OPEN);
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), Some("text/plain; charset=UTF-8"));
-    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    // Case 4.3: whoever compresses on the way would hold polls back.
+    assert_eq!(answer.header("cache-control"), Some("no-store, no-transform"));
     assert_eq!(answer.header("set-cookie"), None);
     let sid = sid(&answer.body);
     assert_eq!(sid.len(), 20);

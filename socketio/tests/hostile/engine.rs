@@ -12,7 +12,7 @@ fn the_handshake_has_the_fields_of_engine_io() {
     let response = server.get("EIO=4&transport=polling");
     assert_eq!(response.status, 200);
     assert_eq!(response.header("content-type"), Some("text/plain; charset=UTF-8"));
-    assert_eq!(response.header("cache-control"), Some("no-store"));
+    assert_eq!(response.header("cache-control"), Some("no-store, no-transform"));
     assert_eq!(response.header("access-control-allow-origin"), Some("*"));
     assert_eq!(response.header("set-cookie"), None);
     let open: Value = serde_json::from_str(response.text().strip_prefix('0').unwrap()).unwrap();

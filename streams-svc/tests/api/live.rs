@@ -68,6 +68,14 @@ async fn a_long_poll_waits_as_long_as_its_client_asks() {
     create(&site, "s", TEXT, "x").await;
     let answer = site.get("/streams/s?offset=now&live=long-poll&timeout=0").send().await;
     assert_eq!((answer.status, answer.header("Stream-Up-To-Date").as_str()), (204, "true"));
+    // A proxy that compresses would hold polls back; what is only read may be compressed.
+    for (query, caching) in [
+        ("offset=now&live=long-poll&timeout=0", "no-store, no-transform"),
+        ("offset=-1&live=long-poll", "public, max-age=60, stale-while-revalidate=300, no-transform"),
+        ("offset=-1", "public, max-age=60, stale-while-revalidate=300"),
+    ] {
+        assert_eq!(site.get(&format!("/streams/s?{query}")).send().await.header("Cache-Control"), caching, "{query}");
+    }
     for bad in ["61", "-1", "1.5", ""] {
         let answer = site.get(&format!("/streams/s?offset=now&live=long-poll&timeout={bad}")).send().await;
         assert_eq!(answer.error(), (400, "bad_timeout".into()), "{bad}");
