@@ -45,7 +45,7 @@ pub enum PayloadError {
     #[error("each attachment has to have exactly one placeholder")]
     Placeholders,
     /// A number that exceeds a 64-bit float (RFC 8259 §6).
-    #[error("a number such as 1e400 is out of range: it has to fit a 64-bit float")]
+    #[error("a number such as 1e400, Infinity or NaN is out of range: it has to fit a 64-bit float")]
     NumberOutOfRange,
     /// An escape such as `\ud83d` without its other half (RFC 8259 §8.2).
     #[error("a string or key contains an unpaired surrogate such as \\ud83d, which is not a character")]

@@ -43,7 +43,8 @@ pub fn encode(packet: &Packet) -> Bytes {
 /// Reads the content of one binary message.
 ///
 /// Members beside the four are skipped. `undefined` is null in arrays and absent at the top; dates become
-/// ISO 8601 strings, as in JSON; infinities and NaN become null, as in JSON.
+/// ISO 8601 strings, as in JSON. Infinities and NaN become a number that is out of range of 64-bit floats: a handler that reads it answers with
+/// an error, as for `1e400` in JSON.
 ///
 /// # Errors
 /// On anything but such a map, and wherever the default parser would refuse the same packet: data of the wrong shape, reserved event names,

@@ -313,7 +313,13 @@ fn string(json: &mut String, text: &str) -> Result<(), ParseError> {
     Ok(())
 }
 
+/// JSON has no infinities and no NaN: they are a number that is out of range, which whoever reads it rejects. With `null`, its sender would not
+/// learn that its value was changed.
 fn float(json: &mut String, number: f64) -> Result<(), ParseError> {
-    json.push_str(&serde_json::to_string(&number)?);
+    if number.is_finite() {
+        json.push_str(&serde_json::to_string(&number)?);
+    } else {
+        json.push_str(if number == f64::NEG_INFINITY { "-1e999" } else { "1e999" });
+    }
     Ok(())
 }
