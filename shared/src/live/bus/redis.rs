@@ -50,6 +50,7 @@ mod ledger;
 mod linger;
 mod link;
 mod page;
+mod pauses;
 mod peers;
 mod publisher;
 mod publishing;

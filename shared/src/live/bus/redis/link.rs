@@ -5,20 +5,20 @@
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
-use rand::RngExt as _;
 use redis::{
     AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, Value,
     aio::{MultiplexedConnection, PubSub},
 };
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, timeout},
+    time::{Instant, timeout},
 };
 use tokio_rustls::TlsConnector;
 
 use super::{
     Connection, Phase, Shared, clock, entry,
     error::{LinkError, PATIENCE},
+    pauses::{Pauses, STABLE},
     peers,
     publisher::{self, Job},
     pulse, records,
@@ -35,27 +35,8 @@ use crate::{
     throttle::Throttle,
 };
 
-/// The first pause after a connection broke, approximately; each following one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// The longest pause.
-const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// While Redis is unavailable, the same reason is logged once in this time.
 const WARN_EVERY: Duration = Duration::from_secs(60);
-/// After a connection that worked for this long, the pauses start again with the first.
-const STABLE: Duration = Duration::from_secs(10);
-
-/// The pauses between tries to connect.
-#[derive(Debug)]
-struct Pauses(Duration);
-
-impl Pauses {
-    /// The next one; `jitter` is 0 to 1.
-    fn next(&mut self, jitter: f64) -> Duration {
-        let pause = self.0.mul_f64(0.5 + jitter / 2.0);
-        self.0 = (self.0 * 2).min(MAX_PAUSE);
-        pause
-    }
-}
 
 /// Opens connections.
 pub(super) struct Connector {
@@ -95,21 +76,20 @@ impl Link {
 
     /// Keeps the connections open as long as it is polled.
     pub(super) async fn run(mut self, mut jobs: mpsc::UnboundedReceiver<Job>) -> Infallible {
-        let mut pauses = Pauses(FIRST_PAUSE);
+        let mut pauses = Pauses::default();
         let mut warnings = Throttle::new(WARN_EVERY);
         loop {
             let Err(error) = self.session(&mut jobs).await;
             let why = format!("Redis is unavailable: {error}");
             let before = std::mem::replace(&mut *self.shared.phase.lock(), Phase::Disconnected(why.clone()));
-            if matches!(before, Phase::Ready(_, since) if since.elapsed() >= STABLE) {
-                pauses = Pauses(FIRST_PAUSE);
+            let worked = if let Phase::Ready(_, since) = before { since.elapsed() } else { Duration::ZERO };
+            if worked >= STABLE {
                 warnings = Throttle::new(WARN_EVERY);
             }
             if let Some(more) = warnings.admit(&why) {
                 log::warn!("{why}{more}");
             }
-            let pause = pauses.next(rand::rng().random_range(0.0..1.0));
-            sleep(pause).await;
+            pauses.after(worked).await;
             // Jobs queued just before the loss was noticed; none of them has been sent.
             while let Ok(job) = jobs.try_recv() {
                 job.refuse(BusError::Unavailable(why.clone()));
@@ -230,26 +210,4 @@ async fn identity(connection: &mut MultiplexedConnection) -> Result<String, Link
     }
     let run = info.lines().find_map(|line| line.strip_prefix("run_id:"));
     run.map(str::to_owned).ok_or(LinkError::Answer("INFO"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Case 8.7: there were 23 to 26 tries a second.
-    #[test]
-    fn tries_become_rare() {
-        // The shortest pauses.
-        let mut pauses = Pauses(FIRST_PAUSE);
-        let times: Vec<_> =
-            std::iter::successors(Some(Duration::ZERO), |at| Some(*at + pauses.next(0.0))).take(20).collect();
-        let in_second = |n: u64| times.iter().filter(|at| at.as_secs() == n).count();
-        assert!(
-            in_second(0) <= 6 && (1..10).all(|n| in_second(n) <= 2) && (3..10).all(|n| in_second(n) <= 1),
-            "{times:?}"
-        );
-        let mut pauses = Pauses(FIRST_PAUSE);
-        assert_eq!([1.0, 1.0].map(|jitter| pauses.next(jitter)), [FIRST_PAUSE, 2 * FIRST_PAUSE]);
-        assert_eq!((0..20).map(|_| pauses.next(1.0)).last(), Some(MAX_PAUSE));
-    }
 }

@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 use redis::aio::{MultiplexedConnection, PubSub};
 use tokio::{
     sync::{Notify, mpsc, oneshot},
-    time::{Instant, interval, sleep, sleep_until, timeout},
+    time::{Instant, interval, sleep_until, timeout},
 };
 
 use self::{
@@ -37,6 +37,7 @@ use super::{
     Connection, Shared,
     error::{LinkError, PATIENCE},
     link::Connector,
+    pauses::Pauses,
     records,
 };
 use crate::live::bus::{ANSWER_WITHIN, Question, Replies};
@@ -310,12 +311,14 @@ pub(super) async fn run(shared: &Shared, connector: &Connector, commands: &Conne
     while peers.incoming.lock().is_some() {
         peers.is_served.notified().await;
     }
+    let mut pauses = Pauses::default();
     loop {
+        let begun = Instant::now();
         let Err(error) = take_part(shared, connector, commands).await;
         // Others do not reach this process: it cannot answer for all, and may miss what backends decide.
         peers.table.lock().refused = Some(format!("SUBSCRIBE or PUBLISH {error}"));
         log::debug!("cannot receive from other processes: {error}");
-        sleep(PERIOD).await;
+        pauses.after(begun.elapsed()).await;
     }
 }
 
