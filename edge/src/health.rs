@@ -18,7 +18,7 @@ use super::ApiError;
 pub use shared::live::degraded::{Degradation, reason};
 
 /// The reasons for which a process can be degraded: the values of the label `reason` of `trident_degraded`.
-pub const DEGRADED_REASONS: [&str; 8] = [
+pub const DEGRADED_REASONS: [&str; 9] = [
     reason::REDIS_RIGHTS,
     reason::CLOCK_SKEW,
     reason::READING_BEHIND,
@@ -27,6 +27,7 @@ pub const DEGRADED_REASONS: [&str; 8] = [
     reason::DISK_FULL,
     reason::PURGE_OVERDUE,
     reason::WEBHOOKS,
+    reason::SUBSCRIPTIONS,
 ];
 
 /// During this time after the start, a missing component is not logged as a warning.

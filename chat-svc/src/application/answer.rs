@@ -120,7 +120,7 @@ impl EventAnswer {
         }
         let namespace = socket.namespace();
         for Emit { to, event } in emit {
-            // Sent when this returns. Other replicas get it as they can.
+            // Sent when this returns. Other replicas get it as they can. One that is refused is counted and logged.
             drop(namespace.to(to).send(Packet::event(namespace.name().clone(), None, event).into()));
         }
         Ok(ack)

@@ -36,6 +36,8 @@ pub mod reason {
     pub const PURGE_OVERDUE: &str = "purge_overdue";
     /// The application does not accept webhooks.
     pub const WEBHOOKS: &str = "webhooks";
+    /// Subscriptions to streams are full, or cannot be read or stored.
+    pub const SUBSCRIPTIONS: &str = "subscriptions";
     /// Socket.IO events do not reach other replicas.
     pub const SOCKET_CLUSTER: &str = "socket_cluster";
 }

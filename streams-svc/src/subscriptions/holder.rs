@@ -99,6 +99,8 @@ impl Holder {
         let status = Status::default();
         let figures = status.clone();
         service.edge.metrics.watch_figures(move || figures.figures());
+        let problems = status.clone();
+        service.edge.readiness.watch(move || problems.degraded());
         let outgoing = Outgoing::guarded(guard(&service.edge.settings.streams));
         Self { service: service.clone(), requests, outgoing, status }
     }
@@ -124,6 +126,9 @@ impl Holder {
                     () = self.hold(bus, lease) => {}
                 }
                 self.status.set(None);
+            } else {
+                // What another process has is not known here.
+                self.status.set_problem(None);
             }
             let pause = sleep(RENEWAL);
             tokio::pin!(pause);
@@ -143,7 +148,7 @@ impl Holder {
         while bus.log().head() < from {
             sleep(BEHIND).await;
         }
-        let Some((mut book, key)) = self.load(bus).await else { return };
+        let Some((mut book, key, mut unreadable)) = self.load(bus).await else { return };
         let (log, streams) = (bus.log().clone(), Ends(bus));
         let sender = Sender { bus: self.service.bus.clone(), outgoing: self.outgoing.clone(), key };
         let mut sending: JoinSet<(Job, Outcome)> = JoinSet::new();
@@ -165,14 +170,14 @@ impl Holder {
                     );
                     let reply = Reply::error(429, "TOO_MANY_SUBSCRIPTIONS", "there is no space to store subscriptions");
                     answers.drain(..).for_each(|(request, _)| request.answer(&reply));
-                    let Some((stored, _)) = self.load(bus).await else { return };
-                    book = stored;
+                    let Some((stored, _, ids)) = self.load(bus).await else { return };
+                    (book, unreadable) = (stored, ids);
                     book.is_full = true;
                     sending = JoinSet::new();
                     changes = watch(&log, &book, &[], None);
                 }
                 Err(error) => {
-                    log::warn!("subscriptions cannot be stored: {error}");
+                    self.fail("subscriptions cannot be stored", &error);
                     let reply = Reply::error(503, "bus_unavailable", &error.to_string());
                     answers.into_iter().for_each(|(request, _)| request.answer(&reply));
                     return;
@@ -190,6 +195,7 @@ impl Holder {
                 });
             }
             self.status.set(Some(&mut book));
+            self.status.set_problem(problem(&book, &mut unreadable));
             // Nothing is due while nothing can be stored.
             let deadline = book.deadline(now_ms).filter(|_| !book.is_full);
             let pause = deadline.map_or(MAX_SLEEP, |at_ms| Duration::from_millis(at_ms.saturating_sub(now_ms)));
@@ -217,21 +223,38 @@ impl Holder {
         }
     }
 
-    /// What is stored, with a key that is stored; `None` if it cannot be read.
-    async fn load(&self, bus: &dyn Bus) -> Option<(Book, Arc<ServerKey>)> {
-        let unreadable = |error| log::warn!("subscriptions cannot be read: {error}");
-        let loaded = stored::read(bus.read_entries(LEASE).await.map_err(unreadable).ok()?);
+    /// What is stored, with a key that is stored, and the ids of what does not parse; `None` if it cannot be read.
+    async fn load(&self, bus: &dyn Bus) -> Option<(Book, Arc<ServerKey>, BTreeSet<String>)> {
+        let failed = |error| self.fail("subscriptions cannot be read", &error);
+        let loaded = stored::read(bus.read_entries(LEASE).await.map_err(failed).ok()?);
         let key = match loaded.key {
             Some(key) => key,
             None => {
                 let key = ServerKey::generate();
-                bus.write_entries(LEASE, vec![stored::key(&key)]).await.map_err(unreadable).ok()?;
+                bus.write_entries(LEASE, vec![stored::key(&key)]).await.map_err(failed).ok()?;
                 key
             }
         };
         let key = Arc::new(key);
         let settings = self.service.edge.settings.streams.clone();
-        Some((Book::new(key.clone(), settings, loaded.subscriptions, bus.entry_space()), key))
+        let book = Book::new(key.clone(), settings, loaded.subscriptions, bus.entry_space());
+        Some((book, key, loaded.unreadable))
+    }
+
+    /// Nothing works for now.
+    fn fail(&self, reason: &'static str, error: &BusError) {
+        throttle::log(log::Level::Warn, reason, error);
+        self.status.set_problem(Some(format!("{reason}: {error}")));
+    }
+}
+
+/// What does not work, of what the process has. A subscription with the id of an unreadable one replaces it.
+fn problem(book: &Book, unreadable: &mut BTreeSet<String>) -> Option<String> {
+    unreadable.retain(|id| !book.has(id));
+    match unreadable.len() {
+        _ if book.is_full => Some("subscriptions are full, and wake nobody until some are deleted".to_owned()),
+        0 => None,
+        count => Some(format!("{count} stored subscriptions cannot be read, and wake nobody: the log names them")),
     }
 }
 

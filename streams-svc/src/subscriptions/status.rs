@@ -1,11 +1,15 @@
-//! Metrics of subscriptions.
+//! What the holder of subscriptions reports: metrics, and what does not work.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use edge::metrics::Figure;
+use edge::{
+    health::{Degradation, reason},
+    metrics::Figure,
+};
+use parking_lot::Mutex;
 
 use super::book::{Book, Outcome};
 
@@ -21,6 +25,7 @@ struct Inner {
     wakes: AtomicU64,
     failures: AtomicU64,
     unlinked: AtomicU64,
+    problem: Mutex<Option<String>>,
 }
 
 impl Status {
@@ -35,6 +40,17 @@ impl Status {
         }
     }
 
+    /// What does not work; the last one of another process, when that has the subscriptions.
+    pub(super) fn set_problem(&self, problem: Option<String>) {
+        *self.0.problem.lock() = problem;
+    }
+
+    /// What does not work, for `/readyz`.
+    pub(super) fn degraded(&self) -> Vec<Degradation> {
+        let problem = self.0.problem.lock().clone();
+        problem.map(|message| Degradation::new(reason::SUBSCRIPTIONS, message)).into_iter().collect()
+    }
+
     /// A wake was sent, or could not be.
     pub(super) fn sent(&self, outcome: Outcome) {
         let counter = if outcome == Outcome::Failed { &self.0.failures } else { &self.0.wakes };
@@ -42,7 +58,7 @@ impl Status {
     }
 
     pub(super) fn figures(&self) -> Vec<Figure> {
-        let Inner { subscriptions, streams, bytes, wakes, failures, unlinked } = &*self.0;
+        let Inner { subscriptions, streams, bytes, wakes, failures, unlinked, .. } = &*self.0;
         let figure =
             |name, help, value: &AtomicU64, is_counter| Figure { name, help, value: value.load(Relaxed), is_counter };
         vec![

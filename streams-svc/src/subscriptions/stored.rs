@@ -1,6 +1,6 @@
 //! What is stored: an entry for the key of the server, one for each subscription, and one for each stream of one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use shared::{
@@ -24,11 +24,13 @@ const LINK: &str = "stream/";
 pub(super) struct Loaded {
     pub(super) key: Option<ServerKey>,
     pub(super) subscriptions: BTreeMap<String, Subscription>,
+    /// The ids of those that do not parse.
+    pub(super) unreadable: BTreeSet<String>,
 }
 
 /// Reads the entries. What does not parse is of another version, and is left out.
 pub(super) fn read(entries: Vec<Entry>) -> Loaded {
-    let mut loaded = Loaded { key: None, subscriptions: BTreeMap::new() };
+    let mut loaded = Loaded { key: None, subscriptions: BTreeMap::new(), unreadable: BTreeSet::new() };
     let mut links = Vec::new();
     for (key, value) in entries {
         if key == KEY {
@@ -42,6 +44,7 @@ pub(super) fn read(entries: Vec<Entry>) -> Loaded {
                         "a stored subscription cannot be read",
                         format_args!("{id}: {error}"),
                     );
+                    loaded.unreadable.insert(id.to_owned());
                 }
             }
         } else if let Some((id, stream)) = name(&key, LINK).and_then(|name| name.split_once('/')) {

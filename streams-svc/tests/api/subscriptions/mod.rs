@@ -1,5 +1,6 @@
 //! Subscriptions to streams: who may have them, receivers that misbehave, URLs into the server's own network, restarts, and replicas.
 
+mod degraded;
 mod receiver;
 mod replicas;
 
