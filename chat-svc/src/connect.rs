@@ -7,6 +7,7 @@
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     net::IpAddr,
+    sync::LazyLock,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -33,8 +34,8 @@ use crate::{
     sessions::ResumedSession,
 };
 
-/// The channel of the first room of every member.
-const FIRST_CHANNEL: &str = "chat.lobby";
+/// The channel of the first room of every member: one text for all of them.
+static FIRST_CHANNEL: LazyLock<Option<ChannelName>> = LazyLock::new(|| "chat.lobby".parse().ok());
 
 /// The headers of a first request that are read later, and so kept: credentials, address, proxies.
 pub(crate) const HEADERS: [&str; 8] = [
@@ -153,7 +154,7 @@ pub(crate) async fn admit(service: &Service, socket: &Socket) -> Result<(), Conn
 
 /// The channel of the first room, if the client may read it.
 async fn first_room(edge: &Edge, socket: &Socket, access: &Access) -> Option<ChannelName> {
-    let channel: ChannelName = FIRST_CHANNEL.parse().ok()?;
+    let channel = FIRST_CHANNEL.clone()?;
     let permitted = match access.require_subscribe_all(std::slice::from_ref(&channel)) {
         Ok(asked) if !asked.is_empty() && !socket.recovered() => PermissionCall::subscribe(edge, access, &asked).await,
         permitted => permitted.map(drop),

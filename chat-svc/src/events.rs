@@ -160,8 +160,9 @@ impl ChatEvents {
                 return Err(too_many_channels());
             }
             state.rooms.retain(|other| *other != channel);
+            state.rooms.reserve_exact(1);
             state.rooms.push(channel.clone());
-            if is_new && !state.is_gone {
+            if is_new && !state.is_gone() {
                 self.presence.enter([&channel], &state.name);
             }
             state.feed.opens_for(opener);
@@ -183,7 +184,7 @@ impl ChatEvents {
             state.rooms.retain(|other| *other != channel);
             state.release(&channel);
             registration::update(socket, &state);
-            if !state.is_gone {
+            if !state.is_gone() {
                 self.presence.leave([&channel], &state.name);
             }
         }
@@ -205,7 +206,7 @@ impl ChatEvents {
         {
             let mut state = member.state();
             let old = std::mem::replace(&mut state.name, name.clone());
-            if !state.is_gone && old != name {
+            if !state.is_gone() && old != name {
                 self.presence.rename(&state.rooms, &old, &name);
             }
         }
@@ -241,7 +242,6 @@ impl ChatEvents {
         self.sessions.ended(socket, &member, reason);
         let unanswered = {
             let mut state = member.state();
-            state.is_gone = true;
             self.presence.leave(&state.rooms, &state.name);
             state.replies.close()
         };

@@ -103,7 +103,7 @@ impl Feed {
         match offset.catch_up.filter(|(number, _)| plan.is_mine(*number)) {
             Some((number, cursor)) => {
                 // Those that are no longer stored may have been before it or after it.
-                plan.catch_ups.front().filter(|first| first.number <= number)?;
+                plan.catch_ups.first().filter(|first| first.number <= number)?;
                 reading = plan.catch_ups.iter().position(|catch_up| catch_up.number >= number).unwrap_or(reading);
                 reader = plan
                     .catch_ups
@@ -129,7 +129,7 @@ impl Feed {
 
     /// Subscribes to all channels of `plan`.
     fn from_beginning(log: &Arc<Log>, plan: Plan, opener: Option<Arc<Opener>>) -> Option<Self> {
-        plan.catch_ups.front().is_none_or(|first| first.number == plan.first_number()).then_some(())?;
+        plan.catch_ups.first().is_none_or(|first| first.number == plan.first_number()).then_some(())?;
         let since = plan.beginning().map_or(Since::Now, Since::After);
         let mut live = Reader::open_for(log, &[], since, opener);
         for (channel, from) in &plan.channels {
@@ -139,7 +139,7 @@ impl Feed {
     }
 
     fn with(log: &Arc<Log>, plan: Plan, live: Reader, reading: usize, reader: Option<Reader>) -> Self {
-        let next_number = plan.catch_ups.back().map_or(plan.first_number(), |last| last.number + 1);
+        let next_number = plan.catch_ups.last().map_or(plan.first_number(), |last| last.number + 1);
         let reader = reader.map(Box::new);
         Self {
             log: log.clone(),
@@ -211,6 +211,10 @@ impl Feed {
             Since::Earliest => (live, Some(None)),
         };
         let mut closed = Vec::new();
+        if is_first {
+            // Most clients never add more, and there are many of them.
+            self.plan.channels.reserve_exact(channels.len());
+        }
         for channel in &channels {
             if !self.live.reader(&self.log).reads(channel) {
                 match since {

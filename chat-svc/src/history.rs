@@ -91,7 +91,9 @@ type Make = Box<dyn FnOnce(usize) -> Made + Send>;
 /// Answers that wait until the client can take them.
 #[derive(Default)]
 pub(crate) struct Replies {
-    waiting: VecDeque<(Ack, Make)>,
+    /// Boxed, since few members have any, and there are many members.
+    waiting: Option<Box<VecDeque<(Ack, Make)>>>,
+    is_building: bool,
     is_closed: bool,
 }
 
@@ -108,25 +110,37 @@ impl Replies {
         if self.is_closed || !ack.is_wanted() {
             return Ok(());
         }
-        if self.waiting.len() >= MAX_WAITING {
+        let waiting = self.waiting.get_or_insert_default();
+        if waiting.len() >= MAX_WAITING {
             let message =
                 format!("{MAX_WAITING} answers with messages are still queued; try again when they have arrived");
             return Err(Refusal::new("too_many_requests", message));
         }
-        self.waiting.push_back((ack.clone(), Box::new(|max_bytes| Box::pin(make(max_bytes)))));
+        waiting.push_back((ack.clone(), Box::new(|max_bytes| Box::pin(make(max_bytes)))));
         Ok(())
     }
 
-    /// Whether none waits.
+    /// Whether none waits or is being built.
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_none() && !self.is_building
+    }
+
+    /// One that was [taken](Self::pop) is still being built, or is not any more. Until then, messages wait.
+    pub(crate) fn set_building(&mut self, is_building: bool) {
+        self.is_building = is_building;
+    }
+
+    /// Whether the client has disconnected.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed
     }
 
     /// The next answer, for a pull with this budget. It is [built](Reply::poll) without a lock.
     pub(crate) fn pop(&mut self, budget: usize) -> Option<Reply> {
-        let (ack, make) = self.waiting.pop_front()?;
-        if self.waiting.is_empty() {
-            self.waiting = VecDeque::new();
+        let waiting = self.waiting.as_mut()?;
+        let (ack, make) = waiting.pop_front()?;
+        if waiting.is_empty() {
+            self.waiting = None;
         }
         let made = make(budget.saturating_mul(PULLS).min(MAX_BYTES));
         Some(Reply { ack, made })
@@ -135,13 +149,15 @@ impl Replies {
     /// The client has disconnected. Drop the returned answers without holding a lock.
     pub(crate) fn close(&mut self) -> impl Sized + use<> {
         self.is_closed = true;
-        std::mem::take(&mut self.waiting)
+        self.waiting.take()
     }
 }
 
 impl fmt::Debug for Replies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Replies").field("waiting", &self.waiting.len()).finish_non_exhaustive()
+        f.debug_struct("Replies")
+            .field("waiting", &self.waiting.as_ref().map_or(0, |waiting| waiting.len()))
+            .finish_non_exhaustive()
     }
 }
 

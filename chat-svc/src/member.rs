@@ -67,8 +67,6 @@ pub(crate) struct Member {
 
 /// The mutable state of a member.
 pub(crate) struct State {
-    /// They have left the chat: late requests change nothing.
-    pub(crate) is_gone: bool,
     pub(crate) name: Arc<str>,
     /// The channels of their rooms; the last is the current room.
     pub(crate) rooms: Vec<ChannelName>,
@@ -77,8 +75,6 @@ pub(crate) struct State {
     pub(crate) feed: Feed,
     /// Answers with earlier messages, which wait until the client can take them.
     pub(crate) replies: Replies,
-    /// One of them is being built: messages follow it.
-    is_replying: bool,
 }
 
 /// The part of it that a session stores.
@@ -152,7 +148,12 @@ pub(crate) fn show(socket: &Socket, name: &str) {
 
 impl State {
     fn new(name: Arc<str>, rooms: Vec<ChannelName>, subscriptions: Vec<ChannelName>, feed: Feed) -> Self {
-        Self { is_gone: false, name, rooms, subscriptions, feed, replies: Replies::default(), is_replying: false }
+        Self { name, rooms, subscriptions, feed, replies: Replies::default() }
+    }
+
+    /// Whether they have left the chat: late requests change nothing.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.replies.is_closed()
     }
 
     /// Lends the reader of the messages, for which the member waits and for nothing else.
@@ -162,7 +163,7 @@ impl State {
 
     /// Whether there is a reader to [lend](Self::lend).
     pub(crate) fn can_lend(&self) -> bool {
-        !self.is_gone && !self.is_replying && self.replies.is_empty() && self.feed.can_lend()
+        !self.is_gone() && self.replies.is_empty() && self.feed.can_lend()
     }
 
     /// Unsubscribes from `channel`, unless a room or a subscription still needs it.
@@ -220,14 +221,14 @@ impl Source for Reading {
                 Poll::Ready(None) => {}
                 Poll::Pending => {
                     self.reply = Some(reply);
-                    self.member.state().is_replying = true;
+                    self.member.state().replies.set_building(true);
                     return Poll::Pending;
                 }
             }
         }
         let pulled = {
             let mut state = self.member.state();
-            state.is_replying = false;
+            state.replies.set_building(false);
             ready!(state.feed.poll_pull(cx, budget))
         };
         pulled.count(self.member.place.lock().figures());

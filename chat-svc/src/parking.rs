@@ -137,7 +137,7 @@ impl Own for Waiting {
         let Some(member) = &self.member else { return Sent::Ends };
         {
             let mut state = member.state();
-            if state.is_gone {
+            if state.is_gone() {
                 return Sent::Ends;
             }
             state.feed.lent_at(place);

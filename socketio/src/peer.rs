@@ -41,8 +41,9 @@ struct State {
     rate: Bucket,
     /// What a packet whose attachments have not all come takes of the server's budget.
     receiving: Receiving,
-    /// What is called at a time. Most connections have one at most.
-    alarms: Vec<Alarm>,
+    /// What is called at a time. Most connections have nothing, or one.
+    #[expect(clippy::box_collection, reason = "a pointer to nothing is a third of an empty list")]
+    alarms: Option<Box<Vec<Alarm>>>,
     /// No socket enters any more.
     closed: bool,
 }
@@ -59,7 +60,17 @@ type Call = Box<dyn FnOnce(&Socket) + Send>;
 impl State {
     /// When [`Peer::on_deadline`] has something to do.
     fn deadline(&self) -> Option<Instant> {
-        self.alarms.iter().map(|alarm| alarm.at).chain(self.client.deadline()).min()
+        self.alarms.iter().flat_map(|alarms| alarms.iter()).map(|alarm| alarm.at).chain(self.client.deadline()).min()
+    }
+
+    /// Removes the alarms for which `is_taken`.
+    fn take_alarms(&mut self, is_taken: impl Fn(&Alarm) -> bool) -> Vec<Alarm> {
+        let Some(alarms) = &mut self.alarms else { return Vec::new() };
+        let taken = alarms.extract_if(.., |alarm| is_taken(alarm)).collect();
+        if alarms.is_empty() {
+            self.alarms = None;
+        }
+        taken
     }
 }
 
@@ -74,7 +85,7 @@ impl ClientPeer {
             sockets: Vec::new(),
             rate: Bucket::new(config.packet_rate, now),
             receiving: Receiving::new(config, counters),
-            alarms: Vec::new(),
+            alarms: None,
             closed: false,
         };
         let peer =
@@ -194,7 +205,7 @@ impl Peer for ClientPeer {
         let (overdue, due) = {
             let mut state = self.state();
             let overdue = state.client.on_deadline(now);
-            let due: Vec<Alarm> = state.alarms.extract_if(.., |alarm| alarm.at <= now).collect();
+            let due = state.take_alarms(|alarm| alarm.at <= now);
             // Under the lock: another thread may add one.
             connection.set_deadline(state.deadline());
             (overdue, due)
@@ -226,8 +237,9 @@ impl Exit for ClientPeer {
     fn call_at(&self, socket: &Socket, at: Instant, call: Call) {
         let mut state = self.state();
         if state.sockets.contains(socket) {
-            state.alarms.reserve_exact(1);
-            state.alarms.push(Alarm { at, socket: socket.clone(), call });
+            let alarms = state.alarms.get_or_insert_default();
+            alarms.reserve_exact(1);
+            alarms.push(Alarm { at, socket: socket.clone(), call });
             socket.connection().set_deadline(state.deadline());
         }
     }
@@ -235,7 +247,7 @@ impl Exit for ClientPeer {
     fn exit(&self, socket: &Socket) {
         let mut state = self.state();
         // Their entries among the deadlines find nothing.
-        let alarms: Vec<Alarm> = state.alarms.extract_if(.., |alarm| alarm.socket == *socket).collect();
+        let alarms = state.take_alarms(|alarm| alarm.socket == *socket);
         state.sockets.retain(|other| other != socket);
         // The client may have left before the server removed it, and may have connected again as another socket.
         let name = socket.namespace().name();

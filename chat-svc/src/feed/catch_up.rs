@@ -16,12 +16,12 @@ impl Feed {
     /// Adds a catch-up behind all others, and gives it its number.
     pub(super) fn begin_catch_up(&mut self, catch_up: CatchUp) {
         while self.reading > 0 && !self.has_room(0, catch_up.channels.len()) {
-            self.plan.catch_ups.pop_front();
+            self.plan.catch_ups.remove(0);
             self.reading -= 1;
         }
         let number = self.next_number;
         self.next_number += 1;
-        self.plan.catch_ups.push_back(CatchUp { number, ..catch_up });
+        self.plan.catch_ups.push(CatchUp { number, ..catch_up });
     }
 
     /// The position from which `channel` is read that was subscribed to at `head`, without a cursor: its end is delivered even if it is a stream
@@ -70,7 +70,7 @@ impl Feed {
 
     /// Whether the catch-ups from this position on leave room for one with this many channels.
     fn has_room(&self, from: usize, more: usize) -> bool {
-        let kept = self.plan.catch_ups.range(from..);
+        let kept = self.plan.catch_ups.iter().skip(from);
         kept.len() < MAX_CATCH_UPS
             && kept.map(|catch_up| catch_up.channels.len()).sum::<usize>() + more <= MAX_CATCH_UP_CHANNELS
     }

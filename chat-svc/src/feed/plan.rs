@@ -1,6 +1,6 @@
 //! What a session stores of its feed, and what the offsets of its events mean.
 
-use std::{collections::VecDeque, fmt, str::FromStr, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use shared::{
@@ -56,8 +56,8 @@ pub(crate) struct Plan {
     /// The channels, and the position from which each is read live.
     #[serde(deserialize_with = "selectors::positions")]
     pub(super) channels: Vec<(ChannelName, Cursor)>,
-    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
-    pub(super) catch_ups: VecDeque<CatchUp>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) catch_ups: Vec<CatchUp>,
 }
 
 impl Plan {

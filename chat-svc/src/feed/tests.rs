@@ -287,7 +287,7 @@ fn a_plan_stays_small_whatever_is_subscribed_to() {
         let kept: usize = feed.plan().catch_ups.iter().map(|catch_up| catch_up.channels.len()).sum();
         assert!(kept <= MAX_CATCH_UP_CHANNELS, "{kept}");
     }
-    assert_eq!(feed.plan().catch_ups.back().unwrap().channels, names(39));
+    assert_eq!(feed.plan().catch_ups.last().unwrap().channels, names(39));
 }
 
 /// What the gaps of a feed say was requested, and the ids of the messages, in order.

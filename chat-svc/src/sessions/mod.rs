@@ -21,7 +21,9 @@ mod saving;
 mod store;
 
 use std::{
-    collections::HashMap,
+    borrow::Borrow,
+    collections::HashSet,
+    hash::{Hash, Hasher},
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
@@ -90,7 +92,7 @@ pub(crate) struct Sessions(Arc<Inner>);
 struct Inner {
     keep: Duration,
     store: Box<dyn SessionStore>,
-    live: Mutex<HashMap<ByteString, Live>>,
+    live: Mutex<HashSet<Live>>,
     queue: Queue,
     /// The sessions of disconnected clients.
     ledger: Mutex<Ledger>,
@@ -98,12 +100,38 @@ struct Inner {
     is_store_unavailable: AtomicBool,
 }
 
-/// A session whose client is connected here.
+/// A session whose client is connected here, found by its id, which is that of its socket.
 struct Live {
     socket: Socket,
     holder: Holder,
     before: Option<Holder>,
 }
+
+impl Live {
+    fn pid(&self) -> &str {
+        self.socket.pid().map_or("", |pid| pid)
+    }
+}
+
+impl Borrow<str> for Live {
+    fn borrow(&self) -> &str {
+        self.pid()
+    }
+}
+
+impl Hash for Live {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.pid().hash(state);
+    }
+}
+
+impl PartialEq for Live {
+    fn eq(&self, other: &Self) -> bool {
+        self.pid() == other.pid()
+    }
+}
+
+impl Eq for Live {}
 
 impl Sessions {
     /// Sessions that clients may resume within `keep`, stored where `bus` is, at `address`. Those of disconnected clients take at most `max_bytes` in
@@ -147,7 +175,7 @@ impl Sessions {
     pub(crate) fn begin(&self, socket: &Socket, taken: Option<&ResumedSession>) {
         let Some(pid) = socket.pid() else { return };
         let (holder, before) = taken.map_or_else(|| (Holder::draw(), None), |taken| (taken.holder, taken.before));
-        self.0.live.lock().insert(pid.clone(), Live { socket: socket.clone(), holder, before });
+        self.0.live.lock().replace(Live { socket: socket.clone(), holder, before });
         if self.0.store.outlives_us() {
             self.0.queue.mark([pid.clone()]);
         }
@@ -159,10 +187,10 @@ impl Sessions {
         let session = reason.is_recoverable().then(|| SessionRecord::of(socket, member, false).text());
         let mut live = self.0.live.lock();
         // Its session may belong to another socket already.
-        if live.get(pid).is_none_or(|live| live.socket != *socket) {
+        if live.get(&**pid).is_none_or(|live| live.socket != *socket) {
             return;
         }
-        let Some(Live { holder, before, .. }) = live.remove(pid) else { return };
+        let Some(Live { holder, before, .. }) = live.take(&**pid) else { return };
         if live.capacity() > 64 && live.len() * 4 < live.capacity() {
             live.shrink_to_fit();
         }
@@ -261,7 +289,7 @@ impl Sessions {
     /// The session on this replica, for another holder; its socket ends. `elsewhere` is the previous holder.
     fn end_here(&self, pid: &str, holder: Holder) -> Option<ResumedSession> {
         let inner = &*self.0;
-        let live = inner.live.lock().remove(pid);
+        let live = inner.live.lock().take(pid);
         if let Some(Live { socket, holder: old, before }) = live {
             let owner = socket.get::<Member>().map(|member| inner.owner(&member));
             let (kept, before) = (end(&socket)?, before.or(Some(old)));
@@ -295,7 +323,7 @@ impl Sessions {
         let socket = {
             let mut live = self.0.live.lock();
             match live.get(pid) {
-                Some(one) if one.holder == holder => live.remove(pid).map(|live| live.socket),
+                Some(one) if one.holder == holder => live.take(pid).map(|live| live.socket),
                 _ => None,
             }
         };

@@ -103,7 +103,7 @@ impl Sessions {
         let pid = pid.clone();
         let live = {
             let live = self.0.live.lock();
-            live.get(&pid).map(|live| (live.socket.clone(), live.holder, live.before))
+            live.get(&*pid).map(|live| (live.socket.clone(), live.holder, live.before))
         };
         // If the session is connected, an unsaved end belongs to an earlier socket.
         let Some((socket, holder, before)) = live else {
@@ -117,15 +117,13 @@ impl Sessions {
     async fn refresh(&self) {
         let all: Vec<Save> = {
             let live = self.0.live.lock();
-            let touch = |(pid, live): (&ByteString, &Live)| Save {
-                pid: pid.clone(),
-                holder: live.holder,
-                before: live.before,
-                session: None,
-                keep: self.0.keep + REFRESH,
-                is_live: true,
+            let touch = |live: &Live| {
+                let Live { socket, holder, before } = live;
+                let pid = socket.pid()?.clone();
+                let keep = self.0.keep + REFRESH;
+                Some(Save { pid, holder: *holder, before: *before, session: None, keep, is_live: true })
             };
-            live.iter().map(touch).collect()
+            live.iter().filter_map(touch).collect()
         };
         for some in all.chunks(MAX_SAVES_PER_CALL) {
             match self.0.store.save(some).await {
@@ -139,15 +137,18 @@ impl Sessions {
         if self.0.is_store_unavailable.swap(false, Relaxed) {
             log::info!("chat: sessions are saved again");
             // The store may have lost some of its data.
-            let all: Vec<ByteString> = self.0.live.lock().keys().cloned().collect();
+            let all: Vec<ByteString> =
+                self.0.live.lock().iter().filter_map(|live| live.socket.pid().cloned()).collect();
             self.0.queue.mark(all);
         }
         for (save, outcome) in saves.iter().zip(outcomes) {
             match outcome {
                 SaveOutcome::Saved if save.session.is_some() => {
-                    if let Some(live) = self.0.live.lock().get_mut(&save.pid).filter(|live| live.holder == save.holder)
+                    let mut live = self.0.live.lock();
+                    if live.get(&*save.pid).is_some_and(|live| live.holder == save.holder)
+                        && let Some(one) = live.take(&*save.pid)
                     {
-                        live.before = None;
+                        live.insert(Live { before: None, ..one });
                     }
                 }
                 SaveOutcome::Saved => {}

@@ -36,7 +36,7 @@ pub struct Access {
     /// Boxed, since most clients have no token, and there are many.
     bearer: Option<Arc<TokenOwner>>,
     /// Why the client's token is invalid.
-    fault: Option<Arc<str>>,
+    fault: Option<Arc<String>>,
     /// Why the client's cookie does not allow publishing, or is ignored.
     cookie: Cookie,
 }
@@ -64,7 +64,9 @@ impl Access {
         match bearer(headers) {
             Ok(None) => {}
             Ok(token) => return Self::with_any_token(edge, token, address),
-            Err(fault) => return Self { fault: Some(fault.into()), ..Self::with_any_token(edge, None, address) },
+            Err(fault) => {
+                return Self { fault: Some(fault.to_owned().into()), ..Self::with_any_token(edge, None, address) };
+            }
         }
         if cookies(headers).next().is_none() {
             return Self::with_any_token(edge, None, address);

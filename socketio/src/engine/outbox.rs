@@ -169,7 +169,7 @@ impl Outbox {
         self.0.get_or_insert_with(|| {
             Box::new(Queue {
                 counters: counters.clone(),
-                entries: VecDeque::new(),
+                entries: VecDeque::with_capacity(1),
                 bytes: 0,
                 charged: 0,
                 volatile: 0,

@@ -50,7 +50,7 @@ struct Inner {
     /// Whether there are listeners for outgoing packets: broadcasts check this before they take the lock.
     watches_outgoing: AtomicBool,
     /// The offset of recovery at which its session began, if any.
-    start: OnceLock<ByteString>,
+    start: OnceLock<Box<str>>,
     state: Mutex<State>,
 }
 
@@ -74,10 +74,11 @@ struct State {
     listeners: Option<Box<Listeners>>,
     #[expect(clippy::box_collection, reason = "a pointer to nothing is a sixth of an empty table")]
     acks: Option<Box<HashMap<u64, OnAck>>>,
-    sources: Vec<SourceId>,
+    sources: Box<[SourceId]>,
     tasks: Option<Box<pending::Tasks>>,
     /// Waiters of [`Socket::ended`].
-    ended: Vec<oneshot::Sender<()>>,
+    #[expect(clippy::box_collection, reason = "a pointer to nothing is a third of an empty list")]
+    ended: Option<Box<Vec<oneshot::Sender<()>>>>,
     extensions: Vec<(TypeId, Arc<dyn Any + Send + Sync>)>,
     data: SocketData,
 }
@@ -117,7 +118,7 @@ impl Socket {
     /// Sets the offset at which its session began.
     pub(crate) fn begin_session(&self, start: Option<String>) {
         if let (Some(start), Some(_)) = (start, &self.0.pid) {
-            let _ = self.0.start.set(start.into());
+            let _ = self.0.start.set(start.into_boxed_str());
         }
     }
 

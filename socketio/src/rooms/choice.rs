@@ -1,27 +1,25 @@
 //! Who is chosen by rooms: each socket once, in about as many steps as there are rooms and members.
 
-use std::collections::{HashMap, HashSet};
-
-use bytestring::ByteString;
+use std::{borrow::Borrow, collections::HashSet, hash::Hash};
 
 use super::{Room, Rooms, Selector};
 
-/// Calls `f` once for each of `sockets` that matches.
-pub(crate) fn each<T>(sockets: &HashMap<ByteString, T>, rooms: &Rooms, to: &Selector, mut f: impl FnMut(&T)) {
+/// Calls `f` once for each socket that matches.
+pub(crate) fn each<S: Clone + Eq + Hash + Borrow<str>>(rooms: &Rooms<S>, to: &Selector, mut f: impl FnMut(&S)) {
     let except = Except::new(rooms, &to.except);
-    let mut call = |sid: &ByteString| {
-        if let (false, Some(socket)) = (except.contains(sid), sockets.get(sid)) {
+    let mut call = |socket: &S| {
+        if !except.contains(socket.borrow()) {
             f(socket);
         }
     };
     match to.rooms.as_slice() {
-        [] => sockets.keys().for_each(call),
-        [room] => members(sockets, rooms, room).for_each(call),
+        [] => rooms.sockets().for_each(call),
+        [room] => members(rooms, room).for_each(call),
         several => {
             let mut met = HashSet::new();
-            for sid in several.iter().flat_map(|room| members(sockets, rooms, room)) {
-                if met.insert(sid) {
-                    call(sid);
+            for socket in several.iter().flat_map(|room| members(rooms, room)) {
+                if met.insert(socket) {
+                    call(socket);
                 }
             }
         }
@@ -29,18 +27,14 @@ pub(crate) fn each<T>(sockets: &HashMap<ByteString, T>, rooms: &Rooms, to: &Sele
 }
 
 /// The members of a room, which may be a socket's own.
-fn members<'a, T>(
-    sockets: &'a HashMap<ByteString, T>,
-    rooms: &'a Rooms,
-    room: &'a Room,
-) -> impl Iterator<Item = &'a ByteString> {
-    sockets.get_key_value(room).map(|(sid, _)| sid).into_iter().chain(rooms.members(room))
+fn members<'a, S: Clone + Eq + Hash + Borrow<str>>(rooms: &'a Rooms<S>, room: &'a Room) -> impl Iterator<Item = &'a S> {
+    rooms.get(room).into_iter().chain(rooms.members(room))
 }
 
 /// Who is left out.
-enum Except<'a> {
+enum Except<'a, S> {
     /// A few rooms: asked one by one.
-    Rooms(&'a Rooms, &'a [Room]),
+    Rooms(&'a Rooms<S>, &'a [Room]),
     /// The members of many.
     Sockets(HashSet<&'a str>),
 }
@@ -48,45 +42,47 @@ enum Except<'a> {
 /// Up to this many rooms, looking into each costs less than collecting their members.
 const A_FEW: usize = 4;
 
-impl<'a> Except<'a> {
-    fn new(rooms: &'a Rooms, except: &'a [Room]) -> Self {
+impl<'a, S: Clone + Eq + Hash + Borrow<str>> Except<'a, S> {
+    fn new(rooms: &'a Rooms<S>, except: &'a [Room]) -> Self {
         if except.len() <= A_FEW {
             return Self::Rooms(rooms, except);
         }
         let own = except.iter().map(|room| &**room);
-        let members = except.iter().flat_map(|room| rooms.members(room)).map(|sid| &**sid);
+        let members = except.iter().flat_map(|room| rooms.members(room)).map(Borrow::borrow);
         Self::Sockets(own.chain(members).collect())
     }
 
-    fn contains(&self, sid: &ByteString) -> bool {
+    fn contains(&self, sid: &str) -> bool {
         match self {
             Self::Rooms(rooms, except) => except.iter().any(|room| rooms.contains(room, sid)),
-            Self::Sockets(sockets) => sockets.contains(&**sid),
+            Self::Sockets(sockets) => sockets.contains(sid),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytestring::ByteString;
+
     use super::super::LOOKUPS;
     use super::*;
 
     /// As many sockets as rooms, socket `n` in room `n` alone.
-    fn world(count: usize) -> (HashMap<ByteString, usize>, Rooms, Vec<Room>) {
-        let (mut sockets, mut rooms, mut names) = (HashMap::new(), Rooms::default(), Vec::new());
+    fn world(count: usize) -> (Rooms<ByteString>, Vec<Room>) {
+        let (mut rooms, mut names) = (Rooms::default(), Vec::new());
         for n in 0..count {
             let (sid, room) = (ByteString::from(format!("sid-{n}")), ByteString::from(format!("room-{n}")));
+            rooms.insert(sid.clone());
             assert_eq!(rooms.join(&sid, room.clone(), 0), Ok(true));
-            sockets.insert(sid, n);
             names.push(room);
         }
-        (sockets, rooms, names)
+        (rooms, names)
     }
 
-    fn chosen(world: &(HashMap<ByteString, usize>, Rooms, Vec<Room>), to: &Selector) -> (usize, usize) {
+    fn chosen(world: &(Rooms<ByteString>, Vec<Room>), to: &Selector) -> (usize, usize) {
         let before = LOOKUPS.get();
         let mut met = HashSet::new();
-        each(&world.0, &world.1, to, |socket| assert!(met.insert(*socket), "{socket} is met twice"));
+        each(&world.0, to, |socket| assert!(met.insert(socket.clone()), "{socket} is met twice"));
         (met.len(), LOOKUPS.get() - before)
     }
 
@@ -95,7 +91,7 @@ mod tests {
     fn many_rooms_are_looked_up_once_each() {
         const COUNT: usize = 4_000;
         let world = world(COUNT);
-        let all = world.2.clone();
+        let all = world.1.clone();
         let (half, rest) = (all[..COUNT / 2].to_vec(), COUNT / 2);
         for (to, except, expected) in [
             (all.clone(), vec![], COUNT),
@@ -114,7 +110,7 @@ mod tests {
     fn a_socket_is_a_room_too() {
         let world = world(10);
         let own: Vec<Room> = (0..10).map(|n| format!("sid-{n}").into()).collect();
-        let several = Selector { rooms: vec![own[0].clone(), world.2[0].clone(), own[1].clone()], except: vec![] };
+        let several = Selector { rooms: vec![own[0].clone(), world.1[0].clone(), own[1].clone()], except: vec![] };
         assert_eq!(chosen(&world, &several).0, 2);
         assert_eq!(chosen(&world, &Selector::one(own[3].clone())).0, 1);
         assert_eq!(chosen(&world, &Selector { rooms: vec![], except: own[..6].to_vec() }).0, 4);

@@ -23,7 +23,7 @@ impl Access {
         let address = address::client(parts.peer, parts.headers, &edge.settings.trusted_proxies);
         match bearer(parts.headers) {
             Ok(token) => Self::with_any_token(edge, token, address),
-            Err(fault) => Self { fault: Some(fault.into()), ..Self::with_any_token(edge, None, address) },
+            Err(fault) => Self { fault: Some(fault.to_owned().into()), ..Self::with_any_token(edge, None, address) },
         }
     }
 

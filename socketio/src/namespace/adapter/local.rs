@@ -9,7 +9,7 @@ use std::sync::{
 
 use bytestring::ByteString;
 
-use self::members::Members;
+use self::members::{Known, Members};
 use crate::{
     AckSink, EncodedPacket, Outgoing, Room, Selector, Socket, SocketData,
     engine::{Party, SendError},
@@ -118,7 +118,7 @@ impl Local {
     /// When it is not on this server, or its connection rejects the packet.
     pub fn send(&self, sid: &ByteString, packet: &EncodedPacket, volatile: bool) -> Result<(), SendError> {
         let message = self.message(packet, volatile);
-        match self.read().sockets.get(sid) {
+        match self.read().get(sid) {
             Some(socket) => {
                 let sent = socket.connection().send(message);
                 if sent.is_ok() {
@@ -195,17 +195,17 @@ impl Local {
 
     /// One socket.
     pub fn socket(&self, sid: &str) -> Option<Socket> {
-        self.read().sockets.get(sid).cloned()
+        self.read().get(sid).cloned()
     }
 
     /// The first socket that the function accepts.
     pub(crate) fn find(&self, mut is_it: impl FnMut(&Socket) -> bool) -> Option<Socket> {
-        self.read().sockets.values().find(|socket| is_it(socket)).cloned()
+        self.read().rooms.sockets().map(|known| &known.0).find(|socket| is_it(socket)).cloned()
     }
 
     /// The number of sockets.
     pub fn len(&self) -> usize {
-        self.read().sockets.len()
+        self.read().rooms.len()
     }
 
     /// Whether there are no sockets.
@@ -221,7 +221,7 @@ impl Local {
     /// Whether a room, which may be a socket's own, has members: messages to an empty one can be ignored here.
     pub fn has_room(&self, room: &str) -> bool {
         let members = self.read();
-        members.sockets.contains_key(room) || members.rooms.members(room).next().is_some()
+        members.get(room).is_some() || members.rooms.members(room).next().is_some()
     }
 
     /// The rooms of a socket, except its own.
@@ -275,7 +275,7 @@ impl Local {
     /// Adds a socket, with the rooms of its session and those that it joined before. Returns all its rooms.
     pub(crate) fn insert(&self, socket: &Socket, rooms: &[Room]) -> Vec<Room> {
         let mut members = self.write();
-        members.sockets.insert(socket.id().clone(), socket.clone());
+        members.rooms.insert(Known(socket.clone()));
         // Under the lock under which `join_one` adds to them: none can be added afterwards.
         let early = socket.early_rooms(std::mem::take).unwrap_or_default();
         for room in rooms.iter().chain(&early) {
@@ -293,11 +293,7 @@ impl Local {
         if !members.contains(socket) {
             return Vec::new();
         }
-        members.sockets.remove(sid);
-        if members.sockets.capacity() > 64 && members.sockets.len() * 4 < members.sockets.capacity() {
-            members.sockets.shrink_to_fit();
-        }
-        let rooms = members.rooms.leave_all(sid);
+        let rooms = members.rooms.remove(sid);
         members.left(socket, &rooms);
         rooms
     }

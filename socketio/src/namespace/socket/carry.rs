@@ -19,7 +19,7 @@ impl Socket {
         let old = match state.extensions.iter_mut().find(|(id, _)| *id == key) {
             Some((_, slot)) => Some(std::mem::replace(slot, new)),
             None => {
-                reserve_one(&mut state.extensions);
+                state.extensions.reserve_exact(1);
                 state.extensions.push((key, new));
                 None
             }
@@ -82,22 +82,21 @@ impl Socket {
             drop(state);
             self.0.connection.detach(id);
         } else {
-            reserve_one(&mut state.sources);
-            state.sources.push(id);
+            let mut sources = std::mem::take(&mut state.sources).into_vec();
+            sources.reserve_exact(1);
+            sources.push(id);
+            state.sources = sources.into_boxed_slice();
         }
         id
     }
 
     /// Detaches a source.
     pub fn detach(&self, source: SourceId) {
-        self.state().sources.retain(|id| *id != source);
+        {
+            let mut state = self.state();
+            let sources = std::mem::take(&mut state.sources).into_iter();
+            state.sources = sources.filter(|id| *id != source).collect();
+        }
         self.0.connection.detach(source);
-    }
-}
-
-/// Reserves space for one item only, since there is seldom a second and there are many sockets.
-fn reserve_one<T>(list: &mut Vec<T>) {
-    if list.is_empty() {
-        list.reserve_exact(1);
     }
 }

@@ -58,7 +58,7 @@ impl Socket {
             if state.phase == Phase::Disconnected {
                 return;
             }
-            state.ended.push(tx);
+            state.ended.get_or_insert_default().push(tx);
         }
         let _ = rx.await;
     }
@@ -83,7 +83,7 @@ impl Socket {
                 pid: pid.clone(),
                 rooms: local.rooms_of(&inner.id),
                 data: self.data(),
-                start: inner.start.get().cloned(),
+                start: inner.start.get().map(|start| (**start).into()),
             };
             inner.namespace.adapter().persist_session(local, session, recovery.max_disconnection);
         }
@@ -98,10 +98,10 @@ impl Socket {
         let (acks, sources, listeners, ended) = {
             let mut state = self.state();
             state.phase = Phase::Disconnected;
-            let (sources, ended) = (std::mem::take(&mut state.sources), std::mem::take(&mut state.ended));
+            let (sources, ended) = (std::mem::take(&mut state.sources), state.ended.take());
             (state.acks.take(), sources, state.listeners.take(), ended)
         };
-        for waiting in ended {
+        for waiting in ended.into_iter().flat_map(|waiting| *waiting) {
             let _ = waiting.send(());
         }
         self.end_handlers();

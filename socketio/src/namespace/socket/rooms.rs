@@ -44,8 +44,18 @@ impl Socket {
     /// Changes the rooms that the socket will be in once it is admitted. The rooms that it is in by then are not included.
     pub(crate) fn early_rooms<R>(&self, change: impl FnOnce(&mut Vec<Room>) -> R) -> Option<R> {
         let mut state = self.state();
-        let is_early = matches!(state.phase, Phase::Connecting | Phase::Entering);
-        is_early.then(|| change(&mut state.listeners.get_or_insert_default().early_rooms))
+        if !matches!(state.phase, Phase::Connecting | Phase::Entering) {
+            return None;
+        }
+        if let Some(listeners) = &mut state.listeners {
+            return Some(change(&mut listeners.early_rooms));
+        }
+        let mut rooms = Vec::new();
+        let result = change(&mut rooms);
+        if !rooms.is_empty() {
+            state.listeners.get_or_insert_default().early_rooms = rooms;
+        }
+        Some(result)
     }
 
     /// Selects all other sockets in these rooms.

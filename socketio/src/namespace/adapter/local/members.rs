@@ -1,8 +1,9 @@
 //! The sockets of a namespace and their rooms, under the lock of [`Local`](super::Local).
 
-use std::collections::HashMap;
-
-use bytestring::ByteString;
+use std::{
+    borrow::Borrow,
+    hash::{Hash, Hasher},
+};
 
 use crate::{
     Room, Selector, Socket,
@@ -12,13 +13,40 @@ use crate::{
 
 #[derive(Default)]
 pub(super) struct Members {
-    pub(super) sockets: HashMap<ByteString, Socket>,
-    pub(super) rooms: Rooms,
+    pub(super) rooms: Rooms<Known>,
     /// Changes of `rooms` that the application wants to know, and does not yet.
     pub(super) events: RoomEvents,
 }
 
+/// A socket, which is found by its id: another with the same id takes its place.
+#[derive(Clone)]
+pub(super) struct Known(pub(super) Socket);
+
+impl Borrow<str> for Known {
+    fn borrow(&self) -> &str {
+        self.0.id()
+    }
+}
+
+impl Hash for Known {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self.0.id()).hash(state);
+    }
+}
+
+impl PartialEq for Known {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id() == other.0.id()
+    }
+}
+
+impl Eq for Known {}
+
 impl Members {
+    pub(super) fn get(&self, sid: &str) -> Option<&Socket> {
+        self.rooms.get(sid).map(|known| &known.0)
+    }
+
     pub(super) fn join(&mut self, socket: &Socket, room: &Room, limit: usize) -> Result<bool, TooManyRooms> {
         let joined = self.rooms.join(socket.id(), room.clone(), limit)?;
         if joined && socket.namespace().handlers().watches_rooms() {
@@ -48,11 +76,11 @@ impl Members {
 
     /// Whether exactly this socket is here: a recovered one has the id of its predecessor.
     pub(super) fn contains(&self, socket: &Socket) -> bool {
-        self.sockets.get(socket.id()).is_some_and(|known| known == socket)
+        self.get(socket.id()).is_some_and(|known| known == socket)
     }
 
     /// Calls `f` once for each matching socket.
-    pub(super) fn each(&self, to: &Selector, f: impl FnMut(&Socket)) {
-        choice::each(&self.sockets, &self.rooms, to, f);
+    pub(super) fn each(&self, to: &Selector, mut f: impl FnMut(&Socket)) {
+        choice::each(&self.rooms, to, |known| f(&known.0));
     }
 }
