@@ -42,3 +42,10 @@ fn the_first_seeds_of_streams_lose_nothing_and_are_repeatable() {
     let failed = failures(0..100, run_streams);
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
+
+/// 1899: a stream took the name of one that had been deleted before the checkpoint, and the process was started again.
+#[test]
+fn seeds_of_streams_that_found_something() {
+    let failed: Vec<String> = [1899].into_iter().flat_map(|seed| failures(seed..seed + 1, run_streams)).collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}

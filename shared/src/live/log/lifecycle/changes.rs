@@ -60,7 +60,9 @@ impl Writer {
         self.streams.recount(owner, before, after);
     }
 
-    /// Adds a stream to a channel that stores no messages. A fork begins with the copies in `history`, which take so many bytes of memory.
+    /// Adds a stream to a channel. A fork begins with the copies in `history`, which take so many bytes of memory.
+    ///
+    /// A stream is created on a channel without messages: those that a log has of it when it is loaded had been removed.
     pub(in crate::live::log) fn add_stream(
         &mut self,
         saved: &SavedStream,
@@ -69,6 +71,9 @@ impl Writer {
         now: Moment,
     ) {
         let (name, owner) = (&saved.channel, saved.owner.as_deref().map(Arc::from));
+        if self.channels.get(name).is_some_and(|channel| !channel.history.lock().is_empty()) {
+            self.purge(name, saved.state.created());
+        }
         let state = StreamState::restore(&saved.state, |time_ms| now.mono_at(time_ms));
         let stored_ms = state.renewed();
         let renewal = state.renewal().filter(|_| self.streams.is_stored).unwrap_or_default();

@@ -94,10 +94,6 @@ impl Log {
                 lose_before(&mut saved, oldest);
                 messages.retain(|message| message.id > oldest);
             }
-            // What the channel has of an earlier time was removed.
-            if writer.channels.get(&saved.channel).is_some_and(|channel| !channel.history.lock().is_empty()) {
-                writer.purge(&saved.channel, saved.state.created());
-            }
             writer.add_stream(&saved, History::default(), 0, now);
             for message in messages {
                 self.add_stored(writer, message, now);

@@ -17,7 +17,7 @@ use crate::{
     },
     pure::{
         Epoch, Payload, Retention, Since,
-        stream::{Append, Create, Fork, Lifetime, Outcome, Producer},
+        stream::{Append, Create, Fork, Lifetime, Outcome, Producer, StreamRecord},
     },
 };
 
@@ -296,6 +296,20 @@ fn a_stream_that_is_read_is_in_use() {
     assert!(log.stream_info(&name("s"), false, START + 61_999).is_ok(), "from then on");
     while log.sweep_streams(START + 62_000) {}
     assert_eq!(log.counts().streams, 0);
+}
+
+/// A loaded log has messages of a stream that was deleted before its checkpoint. When another one got the name after that, they stayed in memory, and
+/// the process looked for them for ever when it needed space.
+#[test]
+fn a_stream_of_a_loaded_log_begins_without_what_its_channel_had() {
+    let (before, log) = (log(100_000), log(100_000));
+    at(&before, 100, StreamOp::Create(create("s").into())).unwrap();
+    let Some(StreamRecord::Saved(created)) = before.saved_streams(START.into()).pop() else { panic!("no stream") };
+    let draft = Draft::new(name("s"), Payload::from_text("old"));
+    let old = Message::new(Cursor::new(START + 50, 0), draft);
+    log.apply(vec![Change::Message(old), Change::stream(StreamRecord::Create(created))], START + 100).unwrap();
+    assert_eq!((log.counts().messages, log.counts().streams), (0, 1));
+    assert!(Reader::open(&log, &[name("s")], Since::Earliest).read(ALL).is_none());
 }
 
 #[test]
