@@ -52,7 +52,7 @@ export async function* read<T>(source: Source): AsyncGenerator<Chunk<T>, void, u
   try {
     while (!reading.isDone) {
       await reading.ready();
-      const began = Date.now();
+      const began = performance.now();
       let [wait, isEmpty] = [0, true];
       try {
         for await (const chunk of reading.attempt()) {
@@ -60,7 +60,7 @@ export async function* read<T>(source: Source): AsyncGenerator<Chunk<T>, void, u
           yield chunk;
         }
         // The server ends event streams now and then, and long polls that have waited; but neither at once.
-        if (isEmpty && reading.isLive && Date.now() - began < TOO_SOON) wait = backoff((failures += 1), first, backoffMost);
+        if (isEmpty && reading.isLive && performance.now() - began < TOO_SOON) wait = backoff((failures += 1), first, backoffMost);
       } catch (error) {
         reading.check();
         if (reading.isInterrupted) continue;
@@ -159,12 +159,12 @@ class Reading<T> {
 
   /** Sends no request for so many milliseconds, up to half as long again: what is asked of all readers would bring them back at once. */
   postpone(milliseconds = 0): void {
-    this.#notBefore = Date.now() + milliseconds * (1 + Math.random() / 2);
+    this.#notBefore = performance.now() + milliseconds * (1 + Math.random() / 2);
   }
 
   /** Resolves when a request may be sent, and the page is shown: in the back/forward cache of a browser it has no connection. */
   async ready(): Promise<void> {
-    for (let wait; (wait = this.#isHidden ? 3_600_000 : this.#notBefore - Date.now()) > 0; ) await this.rest(wait);
+    for (let wait; (wait = this.#isHidden ? 3_600_000 : this.#notBefore - performance.now()) > 0; ) await this.rest(wait);
   }
 
   /** Waits, at most until there is a reason to go on at once. */
@@ -181,7 +181,7 @@ class Reading<T> {
   /** An event stream that never began may have been refused or held back on the way: for some time, long polls take its place. */
   failed(): void {
     if (!this.#isEventStream || this.#hasOpened) return;
-    this.#avoidUntil = Date.now() + this.#avoid;
+    this.#avoidUntil = performance.now() + this.#avoid;
     this.#avoid *= 2;
   }
 
@@ -192,7 +192,7 @@ class Reading<T> {
     this.#attempt = new AbortController();
     this.isLive = this.#isUpToDate;
     // Event streams make a line feed of each end of a line: only what has none is exact there.
-    this.#isEventStream = this.isLive && isJson(this.#contentType) && Date.now() >= this.#avoidUntil;
+    this.#isEventStream = this.isLive && isJson(this.#contentType) && performance.now() >= this.#avoidUntil;
     const { silence, open } = this.timing;
     const limit = deadline(this.#attempt, this.#isEventStream ? open : silence);
     try {

@@ -201,6 +201,17 @@ test("a page that was just loaded is shown: its first request continues", async 
   assert.equal(running.asked.length, 1);
 });
 
+test("a clock that is set back does not prolong Retry-After", async (t) => {
+  const now = Date.now;
+  t.after(() => (Date.now = now));
+  const busy = (response) => {
+    json(response, 503, { error: { code: "draining", message: "shutting down" } }, { "Retry-After": "1" });
+    setTimeout(() => (Date.now = () => now() - 3_600_000), 300);
+  };
+  await answers(busy, part("[1]", "1", CLOSED));
+  assert.deepEqual(await all(new Stream("s", { url: running.url, timing: TIMING })), [[[1], "1", true]]);
+});
+
 test("the network's return and a page that is shown again do not shorten Retry-After", async (t) => {
   const happens = page(t);
   t.mock.method(Math, "random", () => 0);

@@ -104,7 +104,7 @@ class Commands {
   send(command: "subscribe" | "unsubscribe", since?: string): Promise<Frame> {
     this.#isWanted = command === "subscribe";
     const isWanted = this.#isWanted;
-    this.#asked ??= Date.now();
+    this.#asked ??= performance.now();
     return new Promise((resolve, reject) => {
       this.#waiting.push((frame) => {
         if (!frame.ok) return reject(new Ended({ why: "busy", ...frame.error, message: frame.error?.message ?? "" }));
@@ -121,7 +121,7 @@ class Commands {
    */
   beat(): number {
     if (this.#isWanted) this.send("subscribe").catch(() => {});
-    return Date.now() - (this.#asked ?? Date.now());
+    return performance.now() - (this.#asked ?? performance.now());
   }
 }
 
