@@ -8,6 +8,7 @@ use shared::{
         clock::wall_clock,
     },
     pure::{Draft, EventKind, EventName, Payload},
+    throttle,
 };
 
 use super::{
@@ -79,7 +80,12 @@ async fn publish(
         };
         // While the process ends, too, until nobody waits any more.
         if !may_repeat {
-            log::warn!("{} events were not written to {}: {error}", entries.len(), feed.channel);
+            let count = entries.len();
+            throttle::log(
+                log::Level::Warn,
+                "events were not written",
+                format_args!("{count} of {}: {error}", feed.channel),
+            );
             return feed.queue.miss(drafts.len(), entries.first().map_or(0, |first| first.time));
         }
         log::debug!("events wait for the bus: {error}");

@@ -50,7 +50,9 @@ use self::{
     table::Table,
     worker::Workers,
 };
-use crate::{Config, DisconnectReason, hooks::Hooks, panics::guard, stats::Counters};
+use crate::{Config, DisconnectReason, hooks::Hooks, panics::guard, rate::OncePerSecond, stats::Counters};
+
+static ID_ERRORS: OncePerSecond = OncePerSecond::new();
 
 /// Makes the [`Peer`] of each new connection.
 pub trait Service: Send + Sync + 'static {
@@ -146,7 +148,7 @@ impl Core {
             return Err(Refusal::Forbidden("Server is closing".into()));
         }
         let sid = self.new_sid(&handshake).map_err(|error| {
-            log::error!("{error}");
+            ID_ERRORS.log(|more| log::error!("{error}{more}"));
             Refusal::BadRequest
         })?;
         let limit = match self.config.max_connections {
