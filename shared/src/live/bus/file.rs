@@ -53,6 +53,7 @@ pub mod disk;
 mod error;
 mod import;
 mod index;
+mod indexing;
 mod info;
 mod load;
 mod open;

@@ -24,7 +24,7 @@ use super::{
     disk::{DiskFile, explain, read_exact},
     index::{
         self, Entry, Listing as _, Sealed, Summary,
-        sealed::{self, ChannelEntry, SealedEntries},
+        sealed::{ChannelEntry, SealedEntries, SealedIndex},
     },
     record::{self, FRAME, Record},
     segment::file_name,
@@ -59,8 +59,8 @@ pub(super) struct DiskArchive {
     requests: Mutex<Requests>,
     changed: Condvar,
     buffered: Arc<AtomicUsize>,
-    /// Where the entries of channels are in the indexes of sealed segments.
-    channel_entries: Mutex<HashMap<(u64, ChannelName), Option<ChannelEntry>>>,
+    /// Where the entries of channels are in the indexes of sealed segments, those in files and those in memory.
+    channel_entries: Mutex<HashMap<(u64, bool, ChannelName), Option<ChannelEntry>>>,
     warnings: Mutex<Throttle>,
 }
 
@@ -267,15 +267,17 @@ impl DiskArchive {
         wanted: &[Wanted],
         budget: u64,
     ) -> io::Result<(Arc<dyn DiskFile>, Vec<(Vec<Entry>, bool)>)> {
-        let (file, index) = self.catalog.open(segment.sealed.number)?;
-        let list = |one: &Wanted| match self.channel_entry(segment, Some(&index), &one.channel)? {
-            Some(entry) if entry.summary.last > one.after => {
-                index::entries(&SealedEntries { file: index.clone(), entry }, one.after, budget)
-            }
-            _ => Ok(Default::default()),
-        };
-        let lists = wanted.iter().map(list).collect::<io::Result<_>>()?;
-        Ok((file, lists))
+        let file = self.catalog.disk.open(&file_name(segment.sealed.number))?;
+        let lists = self.catalog.with_index(segment, |index| {
+            let list = |one: &Wanted| match self.channel_entry(segment, index, &one.channel)? {
+                Some(entry) if entry.summary.last > one.after => {
+                    index::entries(&SealedEntries { index: index.clone(), entry }, one.after, budget)
+                }
+                _ => Ok(Default::default()),
+            };
+            wanted.iter().map(list).collect::<io::Result<_>>()
+        });
+        Ok((file, lists?))
     }
 
     /// The segments at one moment, and what the last one has of each channel after its limits.
@@ -306,24 +308,30 @@ impl DiskArchive {
     fn channel_entry(
         &self,
         segment: &SealedSegment,
-        index: Option<&Arc<dyn DiskFile>>,
+        index: &SealedIndex,
         channel: &ChannelName,
     ) -> io::Result<Option<ChannelEntry>> {
-        let key = (segment.sealed.number, channel.clone());
-        if let Some(known) = self.channel_entries.lock().get(&key) {
-            return Ok(*known);
+        if let Some(known) = self.known(segment, index.is_in_memory(), channel) {
+            return Ok(known);
         }
-        let index = index.map_or_else(
-            || self.catalog.open(segment.sealed.number).map(|(_, index)| index),
-            |index| Ok(index.clone()),
-        )?;
-        let entry = sealed::find(&*index, segment.sealed.channels, channel)?;
+        let entry = index.find(channel)?;
         let mut known = self.channel_entries.lock();
         if known.len() >= MAX_CHANNEL_ENTRIES {
             known.clear();
         }
-        known.insert(key, entry);
+        known.insert((segment.sealed.number, index.is_in_memory(), channel.clone()), entry);
         Ok(entry)
+    }
+
+    /// The same, as far as it is remembered.
+    fn known(
+        &self,
+        segment: &SealedSegment,
+        is_in_memory: bool,
+        channel: &ChannelName,
+    ) -> Option<Option<ChannelEntry>> {
+        let key = (segment.sealed.number, is_in_memory, channel.clone());
+        self.channel_entries.lock().get(&key).copied()
     }
 
     /// The newest message that the channel's limits of count and bytes do not keep.
@@ -350,13 +358,19 @@ impl DiskArchive {
         }
         // Segments that have states alone need not be opened.
         for segment in sealed.iter().rev().filter(|segment| segment.sealed.messages > 0) {
-            let Some(entry) = self.channel_entry(segment, None, channel)? else { continue };
-            let Summary { count: more, bytes: size, .. } = entry.summary;
+            let found = match self.known(segment, segment.is_made_again(), channel) {
+                Some(known) => known,
+                None => self.catalog.with_index(segment, |index| self.channel_entry(segment, index, channel))?,
+            };
+            let Some(Summary { count: more, bytes: size, .. }) = found.map(|entry| entry.summary) else { continue };
             if counted.saturating_add(more) > count || sum.saturating_add(size) > bytes {
-                let (file, index) = self.catalog.open(segment.sealed.number)?;
-                let entries = SealedEntries { file: index, entry };
-                let over = over(&entries, count - counted, bytes.saturating_sub(sum))?;
-                return id_at(&*file, index::entry(&entries, over.max(1) - 1)?);
+                let entry = self.catalog.with_index(segment, |index| {
+                    let entry = self.channel_entry(segment, index, channel)?.ok_or(io::ErrorKind::InvalidData)?;
+                    let entries = SealedEntries { index: index.clone(), entry };
+                    let over = over(&entries, count - counted, bytes.saturating_sub(sum))?;
+                    index::entry(&entries, over.max(1) - 1)
+                })?;
+                return id_at(&*self.catalog.disk.open(&file_name(segment.sealed.number))?, entry);
             }
             (counted, sum) = (counted + more, sum + size);
         }

@@ -9,9 +9,11 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    disk::{Disk, DiskFile},
-    index::{Copies, Index, Sealed},
+    disk::{Disk, DiskFile, is_unreadable},
+    index::{Copies, Index, Pages, Sealed, sealed::SealedIndex},
+    indexing::Indexing,
     removed::Removed,
+    segment::{self, HEAD, file_name, index_name},
 };
 use crate::pure::{ChannelName, Cursor};
 
@@ -49,6 +51,22 @@ pub(super) struct SealedSegment {
     pub(super) bytes: u64,
     /// Messages of streams that are not in the order of ids. A start learns it when it looks for streams.
     pub(super) copies: OnceLock<Copies>,
+    /// Those of its index, as it was written or checked.
+    pub(super) pages: Pages,
+    /// Its index, made again when the file turned out to be damaged; `None` if the records are damaged, too.
+    pub(super) made_again: OnceLock<Option<SealedIndex>>,
+}
+
+impl SealedSegment {
+    pub(super) fn new(sealed: Sealed, pages: Pages) -> Self {
+        let bytes = sealed.length + pages.length();
+        Self { sealed, bytes, copies: OnceLock::new(), pages, made_again: OnceLock::new() }
+    }
+
+    /// Whether its index is in memory.
+    pub(super) fn is_made_again(&self) -> bool {
+        matches!(self.made_again.get(), Some(Some(_)))
+    }
 }
 
 /// The segment that is being written.
@@ -94,12 +112,56 @@ impl Catalog {
         self.segments.lock().sealed.iter().any(|segment| segment.sealed.number == number)
     }
 
-    /// The files of a sealed segment: its records, and its index.
+    /// The index of a sealed segment.
     ///
     /// # Errors
     /// `NotFound` if it has been removed.
-    pub(super) fn open(&self, number: u64) -> io::Result<(Arc<dyn DiskFile>, Arc<dyn DiskFile>)> {
-        let file = self.disk.open(&super::segment::file_name(number))?;
-        Ok((file, self.disk.open(&super::segment::index_name(number))?))
+    pub(super) fn index(&self, segment: &SealedSegment) -> io::Result<SealedIndex> {
+        if let Some(Some(index)) = segment.made_again.get() {
+            return Ok(index.clone());
+        }
+        let file = self.disk.open(&index_name(segment.sealed.number))?;
+        Ok(SealedIndex::new(file, segment.pages.clone(), segment.sealed.channels))
     }
+
+    /// Reads the index of a sealed segment. If that is damaged, it is made again from the records, and read once more; the next start writes it.
+    ///
+    /// # Errors
+    /// Those of `read`, and of the files.
+    pub(super) fn with_index<T>(
+        &self,
+        segment: &SealedSegment,
+        read: impl Fn(&SealedIndex) -> io::Result<T>,
+    ) -> io::Result<T> {
+        match self.index(segment).and_then(|index| read(&index)) {
+            Err(error) if is_damage(&error) && segment.made_again.get().is_none() => match self.make_again(segment)? {
+                Some(index) => read(&index),
+                None => Err(error),
+            },
+            read => read,
+        }
+    }
+
+    fn make_again(&self, segment: &SealedSegment) -> io::Result<Option<SealedIndex>> {
+        let Sealed { number, salt, length, .. } = segment.sealed;
+        let (name, mut indexing) = (file_name(number), Indexing::default());
+        let scanned = segment::scan(&*self.disk.open(&name)?, salt, HEAD, &mut indexing)?;
+        let is_whole = scanned.bad.is_none() && scanned.end == length;
+        log::error!(
+            "{}: the index of {name} is damaged, and {}",
+            self.disk.directory(),
+            if is_whole {
+                "was made again from its messages"
+            } else {
+                "so are its messages: see `standalone log verify`"
+            }
+        );
+        let index = is_whole.then(|| SealedIndex::in_memory(&indexing.index, &segment.sealed));
+        Ok(segment.made_again.get_or_init(|| index).clone())
+    }
+}
+
+/// Whether bytes of a file are not what they were, or cannot be read.
+fn is_damage(error: &io::Error) -> bool {
+    is_unreadable(error) || matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }

@@ -15,9 +15,11 @@ use super::record::{read_number, write_number};
 use crate::pure::{ChannelName, Cursor};
 
 mod copies;
+mod pages;
 pub(super) mod sealed;
 
 pub(super) use copies::{Copied, Copies, Ids};
+pub(super) use pages::Pages;
 
 /// Messages of one block.
 const BLOCK: u64 = 128;

@@ -88,15 +88,15 @@ fn look(disk: &dyn Disk, path: &Path) -> io::Result<Info> {
         let length = disk.open(&file_name(number))?.length()?;
         info.bytes += length;
         // One that is being written, or is damaged, is as good as none.
-        let index = disk.open(&index_name(number)).and_then(|index| Ok((sealed::check(&*index)?, index)));
+        let index = disk.open(&index_name(number)).and_then(sealed::open);
         match index {
             Ok((head, index)) if head.length == length => {
-                info.bytes += index.length()?;
+                info.bytes += index.length();
                 info.messages += head.messages;
                 if head.messages > 0 {
                     info.ids = Some((info.ids.map_or(head.first, |(first, _)| first), head.last));
                 }
-                for one in sealed::all(&*index, head.channels) {
+                for one in index.all() {
                     channels.insert(one?.0);
                 }
             }

@@ -4,11 +4,7 @@
 //! lock ─▶ segments by their names ─▶ index of each sealed one, made again if it is missing ─▶ scan of the last one ─▶ its torn end is cut
 //! ```
 
-use std::{
-    collections::HashMap,
-    io,
-    sync::{Arc, OnceLock},
-};
+use std::{collections::HashMap, io, sync::Arc};
 
 use parking_lot::Mutex;
 
@@ -16,62 +12,17 @@ use super::{
     catalog::{ActiveSegment, Catalog, SealedSegment, Segments},
     disk::{Disk, DiskFile},
     error::OpenError,
-    index::{Copied, Index, sealed},
+    index::{Pages, sealed},
+    indexing::Indexing,
     progress::Progress,
     purge,
-    record::{self, Hole},
+    record::Hole,
     removed::Removed,
     repair::plan::{self, Plan},
-    segment::{self, Found, HEAD, Head, Scanned, Visit, file_name, index_name},
+    segment::{self, HEAD, Head, Scanned, Visit, file_name, index_name},
     store::{self, Store},
 };
-use crate::pure::{Cursor, stream::StreamRecord};
-
-/// Makes the index of a segment, and notes what else it has.
-#[derive(Debug, Default)]
-struct Indexing {
-    index: Index,
-    last: Cursor,
-    holes: Vec<Hole>,
-    has_checkpoint: bool,
-}
-
-impl Visit for Indexing {
-    fn message(&mut self, found: Found<'_>) -> io::Result<()> {
-        let channel = record::channel(found.fields).filter(|_| found.id > self.last);
-        let channel = channel.ok_or(io::ErrorKind::InvalidData)?;
-        self.index.add(&channel, found.id, found.offset, found.length);
-        self.last = found.id;
-        Ok(())
-    }
-
-    fn state(&mut self, _: &[u8], _: u64, _: u64) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn hole(&mut self, hole: Hole) {
-        self.last = self.last.max(hole.up_to);
-        if !self.holes.contains(&hole) {
-            self.holes.push(hole);
-        }
-    }
-
-    fn stream(&mut self, record: &[u8]) -> io::Result<()> {
-        let record = StreamRecord::decode(record).ok_or(io::ErrorKind::InvalidData)?;
-        self.last = self.last.max(record.position().unwrap_or_default());
-        Ok(())
-    }
-
-    fn copy(&mut self, found: Found<'_>, created: Cursor) -> io::Result<()> {
-        let channel = record::channel(found.fields).ok_or(io::ErrorKind::InvalidData)?;
-        self.index.add_copy(Copied { channel, created, id: found.id, length: found.length });
-        Ok(())
-    }
-
-    fn checkpoint(&mut self) {
-        self.has_checkpoint = true;
-    }
-}
+use crate::pure::Cursor;
 
 struct Opening {
     disk: Arc<dyn Disk>,
@@ -125,14 +76,13 @@ impl Opening {
         let name = file_name(number);
         let file = self.open(&name)?;
         let length = file.length().map_err(self.error(format!("cannot read {name}")))?;
-        let index =
-            self.disk.open(&index_name(number)).and_then(|index| Ok((sealed::check(&*index)?, index.length()?)));
+        let index = self.disk.open(&index_name(number)).and_then(|index| sealed::check(&*index));
         match index {
             Ok((sealed, _)) if sealed.number == number && sealed.length > length => {
                 Err(self.damaged(name, length, format!("{} bytes that were there", sealed.length - length)))
             }
-            Ok((sealed, bytes)) if sealed.number == number && sealed.length == length => {
-                Ok(SealedSegment { sealed, bytes: length + bytes, copies: OnceLock::new() })
+            Ok((sealed, pages)) if sealed.number == number && sealed.length == length => {
+                Ok(SealedSegment::new(sealed, pages))
             }
             _ => {
                 log::warn!("{}: the index of {name} is missing or damaged; rebuilding it", self.directory);
@@ -150,7 +100,7 @@ impl Opening {
                 written.map_err(io::Error::from).map_err(self.error("cannot write an index"))?;
                 let sealed = indexing.index.sealed(number, head.salt, length);
                 let copies = indexing.index.copies.into();
-                Ok(SealedSegment { sealed, bytes: length + bytes.len() as u64, copies })
+                Ok(SealedSegment { copies, ..SealedSegment::new(sealed, Pages::of(&bytes)) })
             }
         }
     }

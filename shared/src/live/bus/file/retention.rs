@@ -10,7 +10,7 @@ use super::{
     catalog::{Catalog, SealedSegment},
     disk::is_unreadable,
     error::WriteError,
-    index::{Ids, Summary, sealed},
+    index::{Ids, Summary},
     removed::Removed,
     segment::{file_name, index_name},
 };
@@ -155,10 +155,7 @@ fn live_bytes(catalog: &Catalog, log: &Log, segment: &SealedSegment) -> u64 {
     });
     // Unknown if the start could not read them.
     let copied = copied.unwrap_or(segment.sealed.copied);
-    let sum = catalog
-        .disk
-        .open(&index_name(segment.sealed.number))
-        .and_then(|index| sealed::all(&*index, segment.sealed.channels).map(of_stream).sum::<io::Result<u64>>());
+    let sum = catalog.index(segment).and_then(|index| index.all().map(of_stream).sum::<io::Result<u64>>());
     sum.map_or(segment.bytes, |sum| sum + copied)
 }
 
@@ -176,9 +173,8 @@ pub(super) fn is_of_stream(log: &Log, channel: &ChannelName, last: Cursor) -> bo
 /// Notes that the messages of a segment are removed. Streams lose nothing: theirs have been written again.
 fn lose(catalog: &Catalog, log: &Log, segment: &SealedSegment, removed: &mut Removed) -> io::Result<()> {
     let after = segment.sealed.number + 1;
-    let index = catalog.disk.open(&index_name(segment.sealed.number));
-    let raised = index.and_then(|index| {
-        sealed::all(&*index, segment.sealed.channels).try_for_each(|one| {
+    let raised = catalog.index(segment).and_then(|index| {
+        index.all().try_for_each(|one| {
             let (channel, summary) = one?;
             if !is_of_stream(log, &channel, summary.last) {
                 removed.raise(channel, summary.last);
@@ -222,8 +218,7 @@ fn is_over_limits(
     if segment.sealed.channels > MAX_CHANNELS {
         return Ok(false);
     }
-    let index = catalog.disk.open(&index_name(segment.sealed.number))?;
-    for one in sealed::all(&*index, segment.sealed.channels) {
+    for one in catalog.index(segment)?.all() {
         let (channel, summary) = one?;
         if !is_of_stream(log, &channel, summary.last) && archive.limit(&channel, sealed)? < summary.last {
             return Ok(false);

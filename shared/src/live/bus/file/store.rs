@@ -11,7 +11,7 @@ use super::{
     catalog::{ActiveSegment, Catalog, SealedSegment},
     disk::{Disk, DiskFile},
     error::WriteError,
-    index::Copied,
+    index::{Copied, Pages},
     record::{Change, Encoder, Group, Hole},
     segment::{HEAD, Head, file_name, index_name},
     states::States,
@@ -228,7 +228,8 @@ impl Store {
             let _ = disk.remove(&index_name(number));
         })?;
         let sealed = index.sealed(number, salt, length);
-        let segment = SealedSegment { sealed, bytes: length + bytes.len() as u64, copies: index.copies.clone().into() };
+        let copies = index.copies.clone().into();
+        let segment = SealedSegment { copies, ..SealedSegment::new(sealed, Pages::of(&bytes)) };
         let mut segments = self.catalog.segments.lock();
         segments.active = ActiveSegment {
             number: head.number,

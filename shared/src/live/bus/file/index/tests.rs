@@ -6,7 +6,7 @@ use super::{
     sealed::{self, SealedEntries},
     *,
 };
-use crate::live::bus::file::disk::{Disk as _, DiskFile, read_exact, simulated::SimulatedDisk};
+use crate::live::bus::file::disk::{Disk as _, DiskFile, simulated::SimulatedDisk};
 
 fn name(n: u64) -> ChannelName {
     format!("c{n}").parse().unwrap()
@@ -53,7 +53,7 @@ fn check(listing: &impl Listing, all: &[(Cursor, Entry)]) {
 fn a_file_has_what_the_memory_had() {
     let (index, all) = index();
     let file = file(&index.encode(3, 9, 77_777));
-    let sealed = sealed::check(&*file).unwrap();
+    let (sealed, index_file) = sealed::open(file).unwrap();
     assert_eq!((sealed.number, sealed.salt, sealed.length, sealed.channels), (3, 9, 77_777, 5));
     assert_eq!((sealed.messages, sealed.first, sealed.last), (1_000, all[0].1, all[999].1));
     let mut sum = 0;
@@ -61,14 +61,14 @@ fn a_file_has_what_the_memory_had() {
         let of: Vec<_> = all.iter().filter(|(channel, ..)| *channel == n).map(|(_, id, entry)| (*id, *entry)).collect();
         let memory = index.channel(&name(n)).unwrap();
         check(memory, &of);
-        let entry = sealed::find(&*file, sealed.channels, &name(n)).unwrap().unwrap();
+        let entry = index_file.find(&name(n)).unwrap().unwrap();
         assert_eq!(entry.summary, *memory.summary());
-        check(&SealedEntries { file: file.clone(), entry }, &of);
+        check(&SealedEntries { index: index_file.clone(), entry }, &of);
         sum += entry.summary.count;
     }
     assert_eq!(sum, 1_000);
-    assert_eq!(sealed::find(&*file, sealed.channels, &name(9)).unwrap(), None);
-    let listed: Vec<_> = sealed::all(&*file, sealed.channels).map(|one| one.unwrap().0).collect();
+    assert_eq!(index_file.find(&name(9)).unwrap(), None);
+    let listed: Vec<_> = index_file.all().map(|one| one.unwrap().0).collect();
     assert_eq!(listed, (0..5).map(name).collect::<Vec<_>>());
 }
 
@@ -82,29 +82,39 @@ fn a_damaged_index_is_noticed() {
         assert!(sealed::check(&*file(&bytes)).is_err(), "{at}");
     }
     assert!(sealed::check(&*file(&bytes[..bytes.len() - 1])).is_err());
-    let empty = file(&Index::default().encode(1, 2, 64));
-    assert_eq!(sealed::check(&*empty).unwrap().messages, 0);
-    assert_eq!(sealed::find(&*empty, 0, &name(0)).unwrap(), None);
+    let (sealed, empty) = sealed::open(file(&Index::default().encode(1, 2, 64))).unwrap();
+    assert_eq!((sealed.messages, empty.find(&name(0)).unwrap()), (0, None));
 }
 
-/// Whatever a damaged file claims, no more memory is taken than it has.
+/// What was read after the check is what was checked, or an error.
 #[test]
-fn a_damaged_length_takes_no_memory() {
+fn an_index_that_is_damaged_after_the_check_is_not_believed() {
     let (index, _) = index();
     let bytes = index.encode(3, 9, 77_777);
+    let damaged = file(&bytes);
+    let (_, checked) = sealed::open(damaged.clone()).unwrap();
+    let read = || -> io::Result<_> {
+        let mut all = Vec::new();
+        for channel in (0..6).map(name) {
+            let Some(entry) = checked.find(&channel)? else { continue };
+            all.push(entries(&SealedEntries { index: checked.clone(), entry }, Cursor::ZERO, u64::MAX)?.0);
+        }
+        Ok((all, checked.all().collect::<io::Result<Vec<_>>>()?))
+    };
+    let before = read().unwrap();
     let mut refused = 0;
-    for at in sealed::HEAD..bytes.len() - 8 {
-        let mut bytes = bytes.clone();
-        bytes[at..at + 8].copy_from_slice(&(1_u64 << 56).to_le_bytes());
-        let file = file(&bytes);
-        let Ok(Some(entry)) = sealed::find(&*file, 5, &name(0)) else { continue };
-        let found = entries(&SealedEntries { file: file.clone(), entry }, Cursor::ZERO, 1);
-        let read = found.and_then(|(found, _)| found.iter().try_for_each(|one| read_all(&*file, *one)));
-        refused += u64::from(read.is_err());
+    for at in sealed::HEAD..bytes.len() {
+        damaged.write_at(&[bytes[at] ^ 1], at as u64).unwrap();
+        match read() {
+            Ok(read) => assert_eq!(read, before, "{at}"),
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+                refused += 1;
+            }
+        }
+        damaged.write_at(&bytes[at..=at], at as u64).unwrap();
     }
-    assert!(refused > 100, "{refused}");
-}
-
-fn read_all(file: &dyn DiskFile, entry: Entry) -> io::Result<()> {
-    read_exact(file, entry.offset, usize::try_from(entry.length).unwrap()).map(drop)
+    assert_eq!(refused, bytes.len() - sealed::HEAD, "all of it is read");
+    damaged.set_len(bytes.len() as u64 - 1).unwrap();
+    assert!(read().is_err());
 }

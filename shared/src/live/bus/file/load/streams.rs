@@ -7,9 +7,9 @@ use crate::{
     live::{
         bus::file::{
             catalog::{Catalog, SealedSegment},
-            index::{Copied, Copies, Sealed, sealed},
+            index::{Copied, Copies},
             record::{self, Hole},
-            segment::{self, Found, HEAD, Head, Visit, file_name, index_name},
+            segment::{self, Found, HEAD, Head, Visit, file_name},
         },
         clock::Moment,
         log::{Log, Stored},
@@ -41,7 +41,7 @@ pub(super) fn find(catalog: &Catalog, number: u64) -> io::Result<Result<Streams,
     }
     for segment in sealed.iter().filter(|segment| segment.sealed.number < number) {
         let is_searched = !streams.stored.is_empty() && streams.may_be_in(catalog, segment);
-        let is_whole = !is_searched || streams.search(catalog, &segment.sealed)?;
+        let is_whole = !is_searched || streams.search(catalog, segment)?;
         let copies = mem::take(&mut streams.copies);
         if is_whole {
             let _ = segment.copies.set(copies);
@@ -70,15 +70,16 @@ impl Streams {
     /// Whether a segment may have messages of them.
     fn may_be_in(&self, catalog: &Catalog, segment: &Arc<SealedSegment>) -> bool {
         let sealed = &segment.sealed;
-        let Ok(index) = catalog.disk.open(&index_name(sealed.number)) else { return true };
+        let Ok(index) = catalog.index(segment) else { return true };
         let has_some = |(channel, summary): (ChannelName, crate::live::bus::file::index::Summary)| {
             self.stored.get(&channel).is_some_and(|stored| summary.last > stored.saved.state.created())
         };
-        sealed.copied > 0 || sealed::all(&*index, sealed.channels).any(|one| one.map_or(true, has_some))
+        sealed.copied > 0 || index.all().any(|one| one.map_or(true, has_some))
     }
 
     /// Reads what can be read of a segment. Returns whether that is all of it.
-    fn search(&mut self, catalog: &Catalog, sealed: &Sealed) -> io::Result<bool> {
+    fn search(&mut self, catalog: &Catalog, segment: &SealedSegment) -> io::Result<bool> {
+        let sealed = &segment.sealed;
         let name = file_name(sealed.number);
         let file = catalog.disk.open(&name)?;
         let (mut from, mut is_whole) = (HEAD, true);
@@ -96,18 +97,19 @@ impl Streams {
             }
         }
         if !is_whole {
-            self.damage(catalog, sealed)?;
+            self.damage(catalog, segment)?;
         }
         Ok(is_whole)
     }
 
     /// Any of them may have lost messages in a damaged segment: those that its index knows, and, of others, any that is older than the next segment.
-    fn damage(&mut self, catalog: &Catalog, sealed: &Sealed) -> io::Result<()> {
+    fn damage(&mut self, catalog: &Catalog, segment: &SealedSegment) -> io::Result<()> {
+        let sealed = &segment.sealed;
         let next = Head::read(&*catalog.disk.open(&file_name(sealed.number + 1))?)?;
         let newest = next.map_or(Cursor::MAX, |next| next.before);
-        let index = catalog.disk.open(&index_name(sealed.number)).ok().filter(|_| sealed.copied == 0);
+        let index = catalog.index(segment).ok().filter(|_| sealed.copied == 0);
         for (channel, stored) in &mut self.stored {
-            let found = index.as_ref().and_then(|index| sealed::find(&**index, sealed.channels, channel).ok());
+            let found = index.as_ref().and_then(|index| index.find(channel).ok());
             let last = found.map_or(newest, |found| found.map_or(Cursor::ZERO, |entry| entry.summary.last));
             stored.damaged = stored.damaged.max(last);
         }

@@ -7,10 +7,7 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
@@ -23,7 +20,7 @@ use crate::{
         error::WriteError::{self, Other, Sync},
         index::{
             self, Entry, Sealed,
-            sealed::{self, SealedEntries},
+            sealed::{self, SealedEntries, SealedIndex},
         },
         record::{self, Framed, Hole, Record},
         segment::{self, Found, HEAD, Head, Visit, file_name, index_name},
@@ -74,17 +71,17 @@ pub(in crate::live::bus::file) fn erase(
     let mut attempt = Attempt::default();
     let mut pace = Pace::new();
     for segment in &*sealed {
-        let segment = &segment.sealed;
+        let (index, segment) = (catalog.index(segment), &segment.sealed);
         let had_left = left.segments.contains(&segment.number);
         let purged = if had_left { &purged_all } else { &purged_new };
         let mut erasing = Erasing { catalog, disk: &*catalog.disk, purged, is_cancelled, pace: &mut pace };
-        match erasing.erase_in(segment) {
+        match erasing.erase_in(segment, index.as_ref().ok()) {
             // Retention has removed it.
             Err(Other(error)) if error.kind() == io::ErrorKind::NotFound && !catalog.is_sealed(segment.number) => {}
             Err(Other(error)) if error.kind() != io::ErrorKind::Interrupted => {
-                let index = catalog.disk.open(&index_name(segment.number)).ok();
+                let index = index.ok();
                 let all = new.iter().chain(left.purges.iter().filter(|_| had_left));
-                let here = all.filter(|purge| may_have(index.as_deref(), segment, &purge.channel, purge.up_to));
+                let here = all.filter(|purge| may_have(index.as_ref(), segment, &purge.channel, purge.up_to));
                 attempt.left.purges.extend(here.cloned());
                 attempt.left.segments.insert(segment.number);
                 attempt.is_passing |= error.kind() != io::ErrorKind::InvalidData;
@@ -106,9 +103,9 @@ fn purged<'a>(purges: impl IntoIterator<Item = &'a Purge>) -> Purged<'a> {
 }
 
 /// Whether a segment may have messages of a channel up to this one: if its index cannot be read, it may.
-fn may_have(index: Option<&dyn DiskFile>, segment: &Sealed, channel: &ChannelName, up_to: Cursor) -> bool {
+fn may_have(index: Option<&SealedIndex>, segment: &Sealed, channel: &ChannelName, up_to: Cursor) -> bool {
     let Some(index) = index.filter(|_| segment.copied == 0) else { return true };
-    match sealed::find(index, segment.channels, channel) {
+    match index.find(channel) {
         Ok(found) => found.is_some_and(|entry| entry.summary.first <= up_to),
         Err(_) => true,
     }
@@ -149,10 +146,9 @@ impl Erasing<'_> {
         if self.is_cancelled.load(Relaxed) { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
     }
 
-    fn erase_in(&mut self, sealed: &Sealed) -> Result<(), WriteError> {
+    fn erase_in(&mut self, sealed: &Sealed, index: Option<&SealedIndex>) -> Result<(), WriteError> {
         self.go_on().map_err(Other)?;
-        let index = self.disk.open(&index_name(sealed.number)).ok();
-        if !self.purged.iter().any(|(channel, up_to)| may_have(index.as_deref(), sealed, channel, *up_to)) {
+        if !self.purged.iter().any(|(channel, up_to)| may_have(index, sealed, channel, *up_to)) {
             return Ok(());
         }
         // Publishers need as much again meanwhile.
@@ -166,7 +162,7 @@ impl Erasing<'_> {
         }
         let name = file_name(sealed.number);
         let file = self.disk.open(&name).map_err(Other)?;
-        let found = self.find(&*file, sealed, index.as_ref());
+        let found = self.find(&*file, sealed);
         let (found, is_all) = found.map_err(|error| Other(named(&name, error)))?;
         if !found.is_empty() {
             self.replace(&name, &*file, sealed, &found)?;
@@ -207,19 +203,15 @@ impl Erasing<'_> {
     }
 
     /// The places of purged messages, and whether none is missing.
-    fn find(
-        &mut self,
-        file: &dyn DiskFile,
-        sealed: &Sealed,
-        index: Option<&Arc<dyn DiskFile>>,
-    ) -> io::Result<(Vec<(u64, u64)>, bool)> {
+    fn find(&mut self, file: &dyn DiskFile, sealed: &Sealed) -> io::Result<(Vec<(u64, u64)>, bool)> {
         let head = Head::read(file)?;
         if head.is_some_and(|head| (head.salt, head.number) != (sealed.salt, sealed.number)) {
             // Another log has this name now.
             return Err(io::ErrorKind::NotFound.into());
         }
-        if let Some(index) = index.filter(|index| sealed::check(&***index).is_ok_and(|found| found == *sealed)) {
-            let mut places = self.find_by_index(file, sealed, index)?;
+        let index = self.disk.open(&index_name(sealed.number)).and_then(sealed::open).ok();
+        if let Some((_, index)) = index.filter(|(found, _)| found == sealed) {
+            let mut places = self.find_by_index(file, sealed, &index)?;
             if sealed.copied == 0 {
                 return Ok((places, true));
             }
@@ -252,13 +244,13 @@ impl Erasing<'_> {
         &mut self,
         file: &dyn DiskFile,
         sealed: &Sealed,
-        index: &Arc<dyn DiskFile>,
+        index: &SealedIndex,
     ) -> io::Result<Vec<(u64, u64)>> {
         let mut places = Vec::new();
         for (channel, up_to) in self.purged {
-            let entry = sealed::find(&**index, sealed.channels, channel)?;
+            let entry = index.find(channel)?;
             let Some(entry) = entry.filter(|entry| entry.summary.first <= *up_to) else { continue };
-            let entries = SealedEntries { file: index.clone(), entry };
+            let entries = SealedEntries { index: index.clone(), entry };
             for Entry { offset, length } in index::entries(&entries, Cursor::ZERO, u64::MAX)?.0 {
                 self.go_on()?;
                 self.pace.bytes += length;

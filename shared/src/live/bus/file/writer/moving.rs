@@ -10,8 +10,8 @@ use crate::{
     live::{
         bus::file::{
             disk::explain,
-            index::{Copied, Copies, Summary, sealed},
-            segment::{file_name, index_name},
+            index::{Copied, Copies, Summary},
+            segment::file_name,
         },
         log::Log,
     },
@@ -66,10 +66,9 @@ impl Writer {
         };
         let Some(at) = sealed.iter().position(|segment| segment.sealed.number == number) else { return Ok(Vec::new()) };
         let (segment, later) = (&sealed[at], &sealed[at + 1..]);
-        let index = self.store.catalog.disk.open(&index_name(number))?;
-        let channels = sealed::check(&*index)?.channels;
+        let index = self.store.catalog.index(segment)?;
         let mut parts = Vec::new();
-        for one in sealed::all(&*index, channels) {
+        for one in index.all() {
             let (channel, Summary { first, last, .. }) = one?;
             if let Some(created) = self.log.stream_created(&channel).filter(|created| last > *created) {
                 let ids = self.log.stream_ids((&channel, created), (created.max(first.before()), last));
