@@ -5,7 +5,6 @@
 
 use std::{io, sync::Arc};
 
-use super::sealed::invalid;
 use crate::live::bus::file::disk::{DiskFile, read_exact};
 
 /// The bytes of a page.
@@ -57,6 +56,10 @@ impl Pages {
         bytes.drain(..place(at - begin)?);
         Ok(bytes)
     }
+}
+
+fn invalid() -> io::Error {
+    io::ErrorKind::InvalidData.into()
 }
 
 /// The checksums of pages that begin with these bytes.

@@ -49,7 +49,7 @@ fn cursor(bytes: &[u8], at: usize) -> Cursor {
     Cursor::new(number(bytes, at), number(bytes, at + 8))
 }
 
-pub(super) fn invalid() -> io::Error {
+fn invalid() -> io::Error {
     io::ErrorKind::InvalidData.into()
 }
 
