@@ -17,6 +17,7 @@
 #   make e2e-many     3,000 clients on three replicas of each service (release build)
 #   make bench    what Trident costs, written into docs/PERFORMANCE.md; bench-growth: how that grows
 #   make bench-peers  the same next to nchan, Bun, durable-streams, socketioxide and Node's socket.io (needs nginx and apt of Debian, and Node)
+#   make bench-disk  a log on disk: its start, readers that catch up, and publishing with each TRIDENT_FSYNC (needs 5 GB of disk)
 #   make bench-streams  Durable Streams next to durable-streams and @durable-streams/server
 #   make soak     mixed load and faults for ten minutes: docs/SOAK.md (SOAK_SECONDS=90 for less)
 #   make fuzz     ten minutes for each decoder (needs cargo-fuzz; FUZZ_SECONDS=60 for less)
@@ -284,7 +285,7 @@ clean:
 BENCH := "$(CARGO_TARGET_DIR)/release/trident-bench" --server "$(CARGO_TARGET_DIR)/release/standalone"
 PEERS := $(CARGO_TARGET_DIR)/peers
 
-.PHONY: bench bench-build bench-peers bench-streams bench-growth
+.PHONY: bench bench-build bench-peers bench-streams bench-growth bench-disk
 bench-build:
 	cargo build --release --locked -p standalone -p bench --features jemalloc
 
@@ -316,6 +317,13 @@ $(PEERS)/bin/durable-streams-server:
 bench-growth: bench-build
 	$(BENCH) growth > "$(CARGO_TARGET_DIR)/bench-growth.jsonl"
 	$(BENCH) write --section growth --note "$(NOTE)" "$(CARGO_TARGET_DIR)/bench-growth.jsonl"
+
+# A log on disk, in DISK (a directory on the disk to measure): a start with 1 GiB, 50 readers that catch up in 2 GiB, and publishing with each
+# TRIDENT_FSYNC. Needs 5 GB of space. About seven minutes.
+DISK ?= $(CARGO_TARGET_DIR)
+bench-disk: bench-build
+	$(BENCH) disk --directory "$(DISK)" > "$(CARGO_TARGET_DIR)/bench-disk.jsonl"
+	$(BENCH) write --section disk --note "$(NOTE)" "$(CARGO_TARGET_DIR)/bench-disk.jsonl"
 
 # Debian's package of nchan, unpacked here and not installed. nginx itself must be installed, in the version for which the package was built.
 $(PEERS)/nchan/ngx_nchan_module.so:

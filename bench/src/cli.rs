@@ -8,7 +8,7 @@ use crate::{
     peer::{Peer, Programs},
     publisher::Via,
     reader::Transport,
-    scenario::{fanout, suite},
+    scenario::{disk, fanout, suite},
     server::Options,
 };
 
@@ -136,6 +136,8 @@ pub(crate) enum Scenario {
         #[arg(long, default_value_t = 3.0)]
         seconds: f64,
     },
+    /// A log on disk: its start, readers that catch up from its beginning beside live ones, and publishing with each `TRIDENT_FSYNC`.
+    Disk(Disk),
     /// Write results into a document, between `<!-- measured: NAME -->` and `<!-- end of NAME -->`.
     Write {
         /// The document.
@@ -179,6 +181,42 @@ pub(crate) enum Section {
     Peers,
     Streams,
     Growth,
+    Disk,
+}
+
+/// A log on disk.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Disk {
+    /// Where its directory is created, and removed afterwards; default: where temporary files are.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) directory: Option<PathBuf>,
+    /// Size of the log with which the server is started, in MiB; readers catch up in one of twice this size.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) megabytes: u32,
+    /// Number of readers that catch up.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) readers: u32,
+    /// How long they are measured, in seconds.
+    #[arg(long, default_value_t = 30.0)]
+    pub(crate) catch_up_seconds: f64,
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+    #[command(flatten)]
+    pub(crate) stretch: Stretch,
+}
+
+impl Disk {
+    pub(crate) fn plan(&self) -> disk::Plan {
+        disk::Plan {
+            directory: self.directory.clone(),
+            megabytes: u64::from(self.megabytes),
+            readers: self.readers as usize,
+            catch_up: Duration::from_secs_f64(self.catch_up_seconds.clamp(0.1, 3600.0)),
+            rounds: self.rounds as usize,
+            payload: self.stretch.payload(),
+            seconds: self.stretch.seconds(),
+        }
+    }
 }
 
 /// The size of a complete run.

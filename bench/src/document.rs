@@ -2,6 +2,7 @@
 //!
 //! No figure is copied by hand, and each belongs to a run whose lines are stored.
 
+mod disk;
 mod growth;
 mod peers;
 
@@ -47,6 +48,7 @@ pub(crate) fn write(path: &Path, section: Section, note: Option<&str>, records: 
         Section::Peers => ("peers", peers::part(records)),
         Section::Streams => ("streams", peers::streams(records)),
         Section::Growth => ("growth", growth::part(records)),
+        Section::Disk => ("disk", disk::part(records)),
     };
     let document = fs::read_to_string(path)?;
     let missing = || io::Error::other(format!("{} has no section {name}", path.display()));

@@ -39,7 +39,7 @@ use cli::{Cli, Scenario, Target};
 use peer::Peer;
 use reader::{Fault, Transport};
 use report::{Record, Run};
-use scenario::{fanout, growth, idle, peers, publish, sequential, suite};
+use scenario::{disk, fanout, growth, idle, peers, publish, sequential, suite};
 use server::{Cores, Options, Server};
 
 fn main() -> ExitCode {
@@ -84,6 +84,14 @@ fn run(cli: Cli) -> Result<Vec<Record>, Fault> {
         Scenario::Growth { readers, seconds } => {
             growth::run(readers as usize, seconds, |options| serve(&target, cores, Peer::Trident, options))
         }
+        Scenario::Disk(asked) => disk::run(
+            &asked.plan(),
+            || serve(&target, cores, Peer::Trident, target.options()),
+            |log, fsync| {
+                let cores = cores.filter(|_| !target.no_pin);
+                Ok(Server::start_on_disk(&target.programs, log, fsync, target.options(), cores)?)
+            },
+        ),
         Scenario::Write { into, section, note, runs } => {
             let runs = report::read(&std::fs::read_to_string(runs)?)?;
             document::write(&into, section, note.as_deref(), &runs)?;

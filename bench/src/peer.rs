@@ -21,6 +21,9 @@ pub(crate) enum Peer {
     Trident,
     /// The same with its log on a Redis, on this machine and without a file.
     Redis,
+    /// The same with its log on disk.
+    #[value(skip)]
+    File,
     /// Its Durable Streams, in memory.
     Streams,
     /// The same in files, each append synced before it is answered.
@@ -56,6 +59,7 @@ impl Peer {
         match self {
             Self::Trident => "Trident",
             Self::Redis => "Trident on Redis",
+            Self::File => "Trident on disk",
             Self::Streams => "Trident streams",
             Self::StreamsFile => "Trident streams, synced",
             Self::Bare => "bare `write(2)`",
@@ -74,7 +78,7 @@ impl Peer {
     pub(crate) fn transports(self) -> &'static [Transport] {
         use Transport::{Bare, Longpoll, Polling, Sse, Stream, Websocket, Ws};
         match self {
-            Self::Trident | Self::Redis => &[Sse, Stream, Longpoll, Ws, Websocket, Polling],
+            Self::Trident | Self::Redis | Self::File => &[Sse, Stream, Longpoll, Ws, Websocket, Polling],
             Self::Bare => &[Bare],
             Self::Nchan => &[Sse, Stream, Longpoll],
             Self::Node | Self::Socketioxide | Self::BunSocketio => &[Websocket, Polling],
@@ -89,7 +93,7 @@ impl Peer {
 
     /// Whether it is a Trident.
     pub(crate) fn is_trident(self) -> bool {
-        matches!(self, Self::Trident | Self::Redis | Self::Streams | Self::StreamsFile)
+        matches!(self, Self::Trident | Self::Redis | Self::File | Self::Streams | Self::StreamsFile)
     }
 
     /// The path before the names of its Durable Streams, if those are used.
@@ -163,7 +167,7 @@ impl Programs {
     /// When its configuration cannot be written.
     pub(crate) fn command(&self, peer: Peer, address: SocketAddr, directory: &Path) -> io::Result<Command> {
         let mut command = match peer {
-            Peer::Trident | Peer::Streams | Peer::StreamsFile => Command::new(&self.server),
+            Peer::Trident | Peer::File | Peer::Streams | Peer::StreamsFile => Command::new(&self.server),
             Peer::Redis => {
                 let mut command = Command::new(&self.redis);
                 command.args(["--bind", &address.ip().to_string(), "--port", &address.port().to_string()]);

@@ -79,6 +79,9 @@ pub(crate) enum Run {
     Fanout(Fanout),
     Sequential(Sequential),
     Publish(Publish),
+    Start(Start),
+    Catchup(Catchup),
+    Sync(Sync),
 }
 
 /// Connections that wait.
@@ -171,6 +174,35 @@ pub(crate) struct Publish {
     pub(crate) latency_us: Latency,
     pub(crate) server: Option<Share>,
     pub(crate) load: Share,
+}
+
+/// A start on a log on disk.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Start {
+    /// Of all files of the log.
+    pub(crate) log_bytes: u64,
+    /// From the start of the process until `/readyz` answers 200.
+    pub(crate) seconds: f64,
+}
+
+/// Readers that catch up from the beginning of a log on disk.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Catchup {
+    pub(crate) readers: usize,
+    /// Of all files of the log.
+    pub(crate) log_bytes: u64,
+    pub(crate) seconds: f64,
+    /// Of messages, without what surrounds them: what the slowest reader got, the fastest, and all together.
+    pub(crate) least_bytes: u64,
+    pub(crate) most_bytes: u64,
+    pub(crate) all_bytes: u64,
+}
+
+/// A write and a sync of the same file, one after the other, by this program.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Sync {
+    pub(crate) payload: usize,
+    pub(crate) latency_us: Latency,
 }
 
 /// Writes a run as a line of JSON.

@@ -1,5 +1,7 @@
 //! The server that is measured: one that runs already, or one that is started for a run and stopped by its id after it.
 
+mod disk;
+
 use std::{
     io::{self, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
@@ -13,6 +15,8 @@ use rustix::{
     process::{Pid, Signal, kill_process},
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
+
+pub(crate) use disk::LogDirectory;
 
 use crate::{
     peer::{Peer, Programs},
@@ -142,26 +146,7 @@ impl Server {
     /// # Errors
     /// When it cannot be started, or is not ready in time.
     pub(crate) fn start(programs: &Programs, peer: Peer, options: Options, cores: Option<Cores>) -> io::Result<Self> {
-        let minted = Command::new(&programs.server)
-            .args(["token", "--publish", "*", "--ttl", "1h"])
-            .env("TRIDENT_SECRET", SECRET)
-            .stderr(Stdio::null())
-            .output()?;
-        let token = String::from_utf8_lossy(&minted.stdout).trim().to_owned();
-        let address = free_address()?;
-        let mut command = Command::new(&programs.server);
-        command
-            .env("TRIDENT_LISTEN", address.to_string())
-            .env("TRIDENT_SECRET", SECRET)
-            .env("TRIDENT_WORKERS", options.workers.to_string())
-            .env("TRIDENT_DEMO", "off")
-            .env("RUST_LOG", "error");
-        if let Some(history) = options.history {
-            command.env("TRIDENT_HISTORY_COUNT", history.to_string());
-        }
-        for limit in ["PUBLISH_RATE", "SOCKET_RATE", "MAX_CONNECTIONS", "MAX_CONNECTIONS_PER_ADDRESS", "MAX_BODY"] {
-            command.env(format!("TRIDENT_{limit}"), "0");
-        }
+        let (token, address, mut command) = trident(programs, options)?;
         let (mut redis, mut directory) = (None, None);
         if peer == Peer::Redis {
             // Where the kernel likes: it is no part of the server that is measured.
@@ -300,6 +285,31 @@ impl Drop for Server {
         let _ = child.kill();
         let _ = child.wait();
     }
+}
+
+/// A token, an address, and the command that starts a Trident there as `options` say, without limits, and with its log in memory.
+fn trident(programs: &Programs, options: Options) -> io::Result<(String, SocketAddr, Command)> {
+    let minted = Command::new(&programs.server)
+        .args(["token", "--publish", "*", "--ttl", "1h"])
+        .env("TRIDENT_SECRET", SECRET)
+        .stderr(Stdio::null())
+        .output()?;
+    let token = String::from_utf8_lossy(&minted.stdout).trim().to_owned();
+    let address = free_address()?;
+    let mut command = Command::new(&programs.server);
+    command
+        .env("TRIDENT_LISTEN", address.to_string())
+        .env("TRIDENT_SECRET", SECRET)
+        .env("TRIDENT_WORKERS", options.workers.to_string())
+        .env("TRIDENT_DEMO", "off")
+        .env("RUST_LOG", "error");
+    if let Some(history) = options.history {
+        command.env("TRIDENT_HISTORY_COUNT", history.to_string());
+    }
+    for limit in ["PUBLISH_RATE", "SOCKET_RATE", "MAX_CONNECTIONS", "MAX_CONNECTIONS_PER_ADDRESS", "MAX_BODY"] {
+        command.env(format!("TRIDENT_{limit}"), "0");
+    }
+    Ok((token, address, command))
 }
 
 /// A port that nobody listened on a moment ago.

@@ -29,6 +29,8 @@ impl<'a> Sorted<'a> {
                 Run::Fanout(run) => sorted.fanout.push((*peer, run)),
                 Run::Sequential(run) => sorted.sequential.push((*peer, run)),
                 Run::Publish(run) => sorted.publish.push((*peer, run)),
+                // In a document of their own.
+                Run::Start(_) | Run::Catchup(_) | Run::Sync(_) => {}
             }
         }
         sorted

@@ -53,6 +53,9 @@ fn kind(run: &Run) -> String {
         Run::Fanout(run) => format!("{} window {}", run.transport.name(), run.window),
         Run::Sequential(run) => format!("{} burst {}", run.transport.name(), run.burst),
         Run::Publish(_) => "publish".to_owned(),
+        Run::Start(_) => "start".to_owned(),
+        Run::Catchup(run) => format!("{} catch up", run.readers),
+        Run::Sync(_) => "sync".to_owned(),
     }
 }
 
@@ -62,13 +65,14 @@ fn cpu(run: &Run) -> Option<f64> {
         Run::Fanout(run) => run.server_cpu_us_per_delivery,
         Run::Sequential(run) => run.server_cpu_us_per_delivery,
         Run::Publish(run) => run.server_cpu_us_per_request,
+        Run::Start(_) | Run::Catchup(_) | Run::Sync(_) => None,
     }
 }
 
 /// The column of each figure, and the figure.
 const FIGURES: [(&str, usize, Value); 7] = [
     ("deliveries or requests/s", 0, |run| match run {
-        Run::Idle(_) | Run::Sequential(_) => None,
+        Run::Idle(_) | Run::Sequential(_) | Run::Start(_) | Run::Catchup(_) | Run::Sync(_) => None,
         Run::Fanout(run) => Some(run.deliveries_per_second),
         Run::Publish(run) => Some(run.requests_per_second),
     }),
@@ -84,7 +88,7 @@ const FIGURES: [(&str, usize, Value); 7] = [
         _ => None,
     }),
     ("server CPU %", 0, |run| match run {
-        Run::Idle(_) | Run::Sequential(_) => None,
+        Run::Idle(_) | Run::Sequential(_) | Run::Start(_) | Run::Catchup(_) | Run::Sync(_) => None,
         Run::Fanout(run) => Some(run.server?.of_core * 100.0),
         Run::Publish(run) => Some(run.server?.of_core * 100.0),
     }),
@@ -92,7 +96,8 @@ const FIGURES: [(&str, usize, Value); 7] = [
 
 fn latency(run: &Run) -> Option<crate::report::Latency> {
     match run {
-        Run::Idle(_) => None,
+        Run::Idle(_) | Run::Start(_) | Run::Catchup(_) => None,
+        Run::Sync(run) => Some(run.latency_us),
         Run::Fanout(run) => Some(run.latency_us),
         Run::Sequential(run) => Some(run.all_us),
         Run::Publish(run) => Some(run.latency_us),
@@ -105,6 +110,7 @@ fn load(run: &Run) -> f64 {
         Run::Fanout(run) => run.load.of_core,
         Run::Sequential(run) => run.load.of_core,
         Run::Publish(run) => run.load.of_core,
+        Run::Start(_) | Run::Catchup(_) | Run::Sync(_) => 0.0,
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct Site {
     pub(crate) host: Rc<str>,
     /// The channel; without one, a Socket.IO reader only joins the namespace.
     pub(crate) channel: Option<Rc<str>>,
+    /// Where an event stream begins; without it, with what is published from then on.
+    pub(crate) since: Option<&'static str>,
 }
 
 impl Site {

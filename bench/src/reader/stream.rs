@@ -26,7 +26,8 @@ impl Stream {
         let Self { site, .. } = self;
         if self.transport == Transport::Sse {
             let target = site.peer.events(site.channel());
-            get(out, &site.host, format_args!("{target}"), "Accept: text/event-stream\r\n");
+            let since = site.since.map(|since| format!("&since={since}")).unwrap_or_default();
+            get(out, &site.host, format_args!("{target}{since}"), "Accept: text/event-stream\r\n");
         } else if site.peer == Peer::Nchan {
             get(out, &site.host, format_args!("/stream?channel={}", site.channel()), "TE: chunked\r\n");
         } else {

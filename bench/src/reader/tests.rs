@@ -13,7 +13,7 @@ impl Play {
     }
 
     fn with(peer: Peer, transport: Transport) -> (Self, String) {
-        let site = Site { peer, host: "h".into(), channel: Some("c".into()) };
+        let site = Site { peer, host: "h".into(), channel: Some("c".into()), since: None };
         let mut reader = Reader::new(transport, site);
         let mut out = Vec::new();
         reader.begin(&mut out);

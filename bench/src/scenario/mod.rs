@@ -1,5 +1,6 @@
 //! What is measured: idle connections, messages to many, at once and one after the other, publishing to nobody, and all of it in turn.
 
+pub(crate) mod disk;
 pub(crate) mod fanout;
 pub(crate) mod growth;
 pub(crate) mod idle;
@@ -48,7 +49,8 @@ fn gather(
     while crowd.ready() < count {
         while crowd.len() < count && crowd.len() - crowd.ready() < BURST {
             let number = crowd.len();
-            let site = Site { peer: server.peer, host: host.clone(), channel: channel_of(number).map(Into::into) };
+            let channel = channel_of(number).map(Into::into);
+            let site = Site { peer: server.peer, host: host.clone(), channel, since: None };
             crowd.open(server.address, source(server.address, number), Reader::new(transport, site))?;
         }
         crowd.turn(Some(TICK), &mut |_, _, _| {})?;
