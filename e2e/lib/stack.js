@@ -60,11 +60,16 @@ const environment = (address, settings) => ({
 /** Starts a service or standalone and does not wait: for tests that end it while it starts. */
 export const launch = (name, settings, port) => start(binary(name), [], environment(`127.0.0.1:${port}`, settings));
 
-/** Starts a service or standalone on `address` and waits until it is ready. `descriptors`: how many it may have open, if not as many as we. */
-export async function startService(name, settings = {}, port = undefined, { descriptors, address = "127.0.0.1" } = {}) {
+/**
+ * Starts a service or standalone on `address` and waits until it is ready. `descriptors`: how many it may have open, if not as many as we. `mount`: a command
+ * that mounts something for it alone, in namespaces of its own (`unshare`).
+ */
+export async function startService(name, settings = {}, port = undefined, { descriptors, mount, address = "127.0.0.1" } = {}) {
   port ??= await freePort();
   const env = environment(`${address}:${port}`, settings);
-  const service = descriptors ? start("sh", ["-c", `ulimit -n ${descriptors} && exec "$0"`, binary(name)], env) : start(binary(name), [], env);
+  const before = mount ?? (descriptors && `ulimit -n ${descriptors}`);
+  const command = [...(mount ? ["unshare", "-Urm"] : []), ...(before ? ["sh", "-c", `${before} && exec "$0"`] : []), binary(name)];
+  const service = start(command[0], command.slice(1), env);
   const base = `http://${address}:${port}`;
   try {
     await until(`${name} ready`, async () => {
