@@ -73,8 +73,11 @@ fn a_damaged_log_is_cut_at_the_first_damage() {
     let disk = disk.cut_power(1);
     assert_eq!(super::read(&disk).unwrap().cut, None);
     let mut after = bus(&disk).unwrap();
+    let at_the_end = Since::After(sent[kept - 1]);
+    assert_eq!(read_after(&after, at_the_end), (vec![], false), "the last one that is kept is no loss");
     let next = publish(&mut after, "next");
     assert!(next > sent[59], "no id is used again");
+    assert_eq!(read_after(&after, at_the_end), (vec![next], false));
     assert_eq!(read_after(&after, Since::After(sent[kept - 2])), (vec![sent[kept - 1], next], false));
     for lost in &sent[kept..] {
         assert!(read_after(&after, Since::After(*lost)).1, "a client may have received it");
