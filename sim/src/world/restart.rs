@@ -249,6 +249,9 @@ impl World {
         for keyed in self.keyed.values_mut() {
             // Keys go with the segments.
             keyed.is_vague |= keyed.ids.iter().flatten().any(|id| *id <= self.model.removed_up_to);
+            // A repair may have cut the key of messages that were removed before.
+            let is_there = |id| self.model.entries.get(id).is_none_or(|entry| entry.state == State::There);
+            keyed.is_vague |= repaired.is_some() && !keyed.ids.iter().flatten().all(is_there);
         }
         if let Some(id) = seen.iter().find(|id| !there.contains(id) && !self.model.entries.contains_key(id))
             && self.config.fsync == Fsync::Always
