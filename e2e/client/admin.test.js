@@ -138,10 +138,14 @@ describe("admin page", () => {
     await page.getByLabel("Data, as JSON").fill("{bad");
     await page.getByRole("button", { name: "Publish" }).click();
     await shows("#published.bad", "not valid JSON");
-    await page.getByLabel("Data, as JSON").fill('{"from":"the page"}');
+    // As it was typed: JavaScript would write the number in another way.
+    const typed = '{"from":"the page", "at": 1.0}';
+    await page.getByLabel("Data, as JSON").fill(typed);
+    const posted = page.waitForRequest((request) => request.method() === "POST");
     await page.getByRole("button", { name: "Publish" }).click();
+    assert.equal((await posted).postData(), typed);
     await shows("#published", "Published as");
-    await shows("#messages .data", '{"from":"the page"}');
+    await shows("#messages .data", '{"from":"the page","at":1}');
     await page.getByRole("button", { name: "Purge" }).click();
     await page.getByRole("button", { name: "Cancel" }).click();
     assert.notEqual((await lines()).length, 0);

@@ -67,16 +67,23 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground, input: ${kind}`,
     await play.page.getByRole("button", { name: "中文" }).click();
     await error.filter({ hasText: "这不是有效的 JSON" }).waitFor();
     await play.page.getByRole("button", { name: "English" }).click();
-    await play.page.locator("#data").fill('{"good":1}');
+    // What was typed is sent: JavaScript, as the panes show it, rounds the number.
+    const typed = '{"good": 12345678901234567890}';
+    const shown = JSON.stringify(JSON.parse(typed));
+    await play.page.locator("#data").fill(typed);
     await error.waitFor({ state: "hidden" });
+    const command = await play.page.locator("#curl").textContent();
+    assert.ok(command.includes(`-d '${typed}'`), command);
+    const posted = play.page.waitForRequest((request) => request.method() === "POST");
     await play.page.getByRole("button", { name: "Publish" }).click();
-    await play.shows("sse", ".messages .data", '{"good":1}');
+    assert.equal((await posted).postData(), typed);
+    await play.shows("sse", ".messages .data", shown);
     await play.page.locator("#data").fill("{bad");
     await play.page.getByRole("button", { name: "Publish" }).click();
     await play.page.getByRole("button", { name: "Send as text" }).click();
     for (const pane of PANES) await play.shows(pane, ".messages .data", "{bad");
     // Neither of the refused ones was published.
-    for (const pane of PANES) assert.deepEqual(await play.within(pane, ".messages .data").allTextContents(), ["{bad", '{"good":1}'], pane);
+    for (const pane of PANES) assert.deepEqual(await play.within(pane, ".messages .data").allTextContents(), ["{bad", shown], pane);
     assert.deepEqual(play.page.complaints, []);
   });
 

@@ -237,15 +237,14 @@ export class OneChannel implements View {
 
   async #publish(): Promise<string> {
     const text = part<HTMLTextAreaElement>("data").value;
-    let data: unknown;
     try {
-      data = JSON.parse(text);
+      JSON.parse(text);
     } catch {
       return Promise.reject(new Problem(0, "bad_json", ""));
     }
     const event = part<HTMLInputElement>("event").value || undefined;
     try {
-      const id = await publish({ channel: this.#name, data, event }, { url: BASE, token: currentToken(), attempts: 2 });
+      const id = await publish({ channel: this.#name, json: text, event }, { url: BASE, token: currentToken(), attempts: 2 });
       return say("published", { id });
     } catch (error) {
       throw error instanceof TridentError ? new Problem(error.status ?? 0, error.code ?? "unreachable", error.message) : error;

@@ -3,13 +3,22 @@ import type { Address, Credentials, Signal } from "./platform.js";
 import { key, send } from "./retry.js";
 import { baseOf, type Token } from "./server.js";
 
-export interface Publication {
+export type Publication = {
   channel: string;
-  /** Any JSON value. */
-  data: unknown;
   /** The name of the event. Default `message`. */
   event?: string | undefined;
-}
+} & (
+  | {
+      /** Any JSON value. */
+      data: unknown;
+      json?: undefined;
+    }
+  | {
+      data?: undefined;
+      /** The value as JSON text, which is sent as it is: with numbers that JavaScript would round, for example. */
+      json: string;
+    }
+);
 
 export interface PublishOptions {
   /** The address of the server. Default in a page: its own host. */
@@ -32,12 +41,12 @@ const LAST_AFTER = 290_000;
  * as long each time, up to 8 s. An attempt takes at most 10 s, all of them less than five minutes. @throws {TridentError} when the server
  * rejects the message, or the last attempt failed; or the reason of the signal
  */
-export async function publish({ channel, data, event }: Publication, options: PublishOptions = {}): Promise<Cursor> {
+export async function publish({ channel, data, json, event }: Publication, options: PublishOptions = {}): Promise<Cursor> {
   const url = new URL("events", baseOf(options.url).href);
   url.searchParams.set("channel", channel);
   if (event !== undefined) url.searchParams.set("event", event);
   const headers = { "Content-Type": "application/json", "Idempotency-Key": options.key ?? key() };
-  const init = { method: "POST", headers, body: JSON.stringify(data) };
+  const init = { method: "POST", headers, body: json ?? JSON.stringify(data) };
   const sending = { ...options, attempts: options.attempts ?? 5, within: LAST_AFTER };
   return send(url, init, sending, async (response) => (await response.json()).id);
 }

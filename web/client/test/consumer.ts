@@ -31,6 +31,9 @@ for await (const { id, data } of connection) {
   // @ts-expect-error what comes is anybody's guess until it was looked at
   data.hello;
   const cursor: Cursor = await publish({ channel: "copy", data }, { key: id });
+  await publish({ channel: "copy", json: "12345678901234567890" });
+  // @ts-expect-error One of the two.
+  await publish({ channel: "copy", data, json: "1" });
   if (cursor) break;
 }
 off();

@@ -27,6 +27,16 @@ test("one request, and the id", async () => {
   assert.match(headers["idempotency-key"], /^[0-9a-f]{32}$/);
 });
 
+test("a text of JSON is sent as it is", async () => {
+  let body = "";
+  const { url } = await answers((response, request) => {
+    request.on("data", (bytes) => (body += bytes));
+    request.on("end", () => good(response));
+  });
+  await publish({ channel: "c", json: '{"n": 12345678901234567890}' }, { url });
+  assert.equal(body, '{"n": 12345678901234567890}');
+});
+
 test("temporary failures are retried with the same key", async () => {
   const busy = (response) => json(response, 503, { error: { code: "bus_unavailable", message: "unavailable" } }, { "Retry-After": "0" });
   const { url, asked } = await answers((response) => response.destroy(), busy, good);

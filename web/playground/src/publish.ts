@@ -9,8 +9,8 @@ interface Draft {
   token: string;
   channel: string;
   event: string;
-  /** Missing while the text is not valid JSON. */
-  data?: unknown;
+  /** The message as it is sent. */
+  json: string;
 }
 
 /** Where the text stops being JSON. */
@@ -36,7 +36,7 @@ function placeOf(error: unknown, text: string): Place {
 const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
 
 /** The command that does the same. It asks for the token, so that neither the page nor a shell's history shows it. */
-function curl({ token, channel, event, data }: Draft): string {
+function curl({ token, channel, event, json }: Draft): string {
   const url = new URL("events", BASE);
   url.searchParams.set("channel", channel);
   if (event) url.searchParams.set("event", event);
@@ -44,7 +44,7 @@ function curl({ token, channel, event, data }: Draft): string {
   const ask = token ? "printf 'Token: '; read -rs TOKEN && " : "";
   const lines = [`${ask}curl ${quote(url.href)}`];
   if (token) lines.push('-H "Authorization: Bearer $TOKEN"');
-  lines.push("-H 'Content-Type: application/json'", `-d ${quote(JSON.stringify(data))}`);
+  lines.push("-H 'Content-Type: application/json'", `-d ${quote(json)}`);
   return lines.join(" \\\n  ");
 }
 
@@ -114,9 +114,11 @@ export class PublishForm {
 
   #draft(): Draft {
     const text = this.#input("data").value;
-    const draft: Draft = { token: this.#token(), channel: this.#input("channel").value, event: this.#input("event").value };
-    if (this.#input("format").value === "text") return { ...draft, data: text };
-    return { ...draft, data: JSON.parse(text) };
+    const draft = { token: this.#token(), channel: this.#input("channel").value, event: this.#input("event").value };
+    if (this.#input("format").value === "text") return { ...draft, json: JSON.stringify(text) };
+    // What was typed is sent as it is: JavaScript would round long numbers.
+    JSON.parse(text);
+    return { ...draft, json: text };
   }
 
   /** Whether the data can be published as it is; otherwise says where it is wrong. */
@@ -132,9 +134,9 @@ export class PublishForm {
   }
 
   async #publish(): Promise<void> {
-    const { token, channel, event, data } = this.#draft();
+    const { token, channel, event, json } = this.#draft();
     try {
-      const id = await publish({ channel, data, event: event || undefined }, { url: BASE, token, attempts: 2 });
+      const id = await publish({ channel, json, event: event || undefined }, { url: BASE, token, attempts: 2 });
       const word = channel === this.#listening ? "published" : "published.elsewhere";
       this.#outcome = { text: () => say(word, { id, channel }), isBad: false, channel };
     } catch (error) {
