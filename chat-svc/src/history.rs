@@ -91,7 +91,10 @@ type Make = Box<dyn FnOnce(usize) -> Made + Send>;
 /// Answers that wait until the client can take them.
 #[derive(Default)]
 pub(crate) struct Replies {
-    /// Boxed, since few members have any, and there are many members.
+    #[expect(
+        clippy::box_collection,
+        reason = "few members have any, and a pointer to nothing is a quarter of an empty queue"
+    )]
     waiting: Option<Box<VecDeque<(Ack, Make)>>>,
     is_building: bool,
     is_closed: bool,
