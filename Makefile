@@ -69,6 +69,7 @@ check: fmt clippy deny structure rules
 .PHONY: structure
 structure:
 	.ci/structure
+	python3 -B .ci/structure_test.py
 
 # The alert rules can be read by Prometheus. That their metrics exist is a test of standalone.
 .PHONY: rules

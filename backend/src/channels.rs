@@ -11,7 +11,7 @@ use shared::{
 };
 
 use crate::{
-    replicas::{self, Question},
+    replicas::{self, Question, WantedChannels},
     request::{ApiRequest, LIMIT, json, limit, page},
 };
 
@@ -78,7 +78,7 @@ pub(crate) async fn list(service: &Service, request: &ApiRequest) -> Result<Http
         ApiError::invalid("bad_channel", format!("`after` is the `next` of the previous page: {error}"))
     })?;
     let limit = limit(&query)?;
-    let wanted = Wanted { prefix: query.get(PREFIX.name).unwrap_or_default().to_owned(), after, limit };
+    let wanted = WantedChannels { prefix: query.get(PREFIX.name).unwrap_or_default().to_owned(), after, limit };
     // The others first, so that nothing is kept while they are waited for.
     let others = replicas::ask(service, &Question::Channels(wanted.clone())).await;
     let own = here(service, &wanted).await;
@@ -92,14 +92,6 @@ pub(crate) async fn list(service: &Service, request: &ApiRequest) -> Result<Http
     Ok(json(&Channels { channels, next, incomplete: others.incomplete }))
 }
 
-/// Which channels are wanted.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Wanted {
-    prefix: String,
-    after: Option<ChannelName>,
-    limit: usize,
-}
-
 /// Those of one process: those with messages, and those that are read there.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Here {
@@ -110,7 +102,7 @@ pub(crate) struct Here {
 }
 
 /// The channels of this process.
-pub(crate) async fn here(service: &Service, wanted: &Wanted) -> Here {
+pub(crate) async fn here(service: &Service, wanted: &WantedChannels) -> Here {
     let mut listing = Listing::new(&wanted.prefix, wanted.after.clone(), wanted.limit);
     // In slices: in between, publishers get the lock, and other requests this thread.
     while service.log().list(&mut listing) {

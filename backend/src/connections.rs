@@ -12,11 +12,11 @@ use edge::{
     settings,
 };
 use serde::{Deserialize, Serialize};
-use shared::{live::bus::BusError, pure::ChannelName};
+use shared::live::bus::BusError;
 
 use crate::{
     lag,
-    replicas::{self, Obeyed, Question},
+    replicas::{self, Obeyed, Question, WantedConnections},
     request::{ApiRequest, LIMIT, json, limit, page},
     written::{Write, written},
 };
@@ -88,15 +88,6 @@ impl Connection {
     }
 }
 
-/// Which connections are wanted.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Wanted {
-    user: Option<String>,
-    channel: Option<ChannelName>,
-    after: Option<String>,
-    limit: usize,
-}
-
 /// Those of one process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Here {
@@ -113,7 +104,7 @@ pub(crate) async fn list(service: &Service, request: &ApiRequest) -> Result<Http
     let channel =
         query.get(CHANNEL.name).map(str::parse).transpose().map_err(|error| ApiError::invalid("bad_channel", error))?;
     let user = query.get(USER.name).map(str::to_owned);
-    let wanted = Wanted { user, channel, after: after.map(|after| after.to_string()), limit };
+    let wanted = WantedConnections { user, channel, after: after.map(|after| after.to_string()), limit };
     // The others first, so that nothing is kept while they are waited for.
     let others = replicas::ask(service, &Question::Connections(wanted.clone())).await;
     let own = here(service, &wanted).await;
@@ -121,7 +112,7 @@ pub(crate) async fn list(service: &Service, request: &ApiRequest) -> Result<Http
 }
 
 /// The connections of this process.
-pub(crate) async fn here(service: &Service, wanted: &Wanted) -> Here {
+pub(crate) async fn here(service: &Service, wanted: &WantedConnections) -> Here {
     let is_wanted = |connection: &connections::Connection| {
         wanted.user.as_ref().is_none_or(|user| connection.user().is_some_and(|known| **known == **user))
             && wanted.channel.as_ref().is_none_or(|channel| connection.channels().has(channel))

@@ -5,6 +5,7 @@
 //! Writes publish to a user ([`users`]), purge, disconnect, and revoke tokens ([`revocations`]); each passes [`written`]. Every service mounts
 //! these routes, and they know nothing of a transport.
 
+mod answering;
 mod channels;
 mod connections;
 mod lag;
@@ -24,8 +25,8 @@ use edge::{
     service::Service,
 };
 
-pub use self::replicas::{ask_subscriptions, serve};
 use self::request::{delete, get, post};
+pub use self::{answering::serve, replicas::ask_subscriptions};
 
 /// The routes of `/v1`.
 #[must_use]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use shared::pure::ChannelName;
 
 use crate::{
-    replicas::{self, Question},
+    replicas::{self, Question, WantedUsers},
     request::{ApiRequest, LIMIT, json, limit, page},
 };
 
@@ -55,14 +55,6 @@ pub(crate) struct PresentConnection {
     since: u64,
 }
 
-/// Which users are wanted.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Wanted {
-    channel: ChannelName,
-    after: Option<String>,
-    limit: usize,
-}
-
 /// Those of one process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Here {
@@ -78,7 +70,7 @@ pub(crate) async fn get(service: &Service, request: &ApiRequest) -> Result<HttpR
     let channel = request.channel()?;
     let query = request.query(&[AFTER, LIMIT])?;
     let limit = limit(&query)?;
-    let wanted = Wanted { channel, after: query.get(AFTER.name).map(str::to_owned), limit };
+    let wanted = WantedUsers { channel, after: query.get(AFTER.name).map(str::to_owned), limit };
     // The others first, so that nothing is kept while they are waited for.
     let others = replicas::ask(service, &Question::Presence(wanted.clone())).await;
     let own = here(service, &wanted).await;
@@ -86,7 +78,7 @@ pub(crate) async fn get(service: &Service, request: &ApiRequest) -> Result<HttpR
 }
 
 /// The users of this process.
-pub(crate) async fn here(service: &Service, wanted: &Wanted) -> Here {
+pub(crate) async fn here(service: &Service, wanted: &WantedUsers) -> Here {
     let (mut users, mut anonymous) = (BTreeMap::<Arc<str>, Vec<_>>::new(), 0);
     let visit = |connection: &Arc<Connection>| {
         if connection.channels().has(&wanted.channel) {
@@ -116,7 +108,7 @@ pub(crate) async fn here(service: &Service, wanted: &Wanted) -> Here {
 }
 
 /// The users of all processes, in at most about `most` bytes. A page ends where the shortest of their pages does: what follows there is not known.
-fn joined(wanted: Wanted, most: usize, own: Here, others: Vec<Here>, incomplete: Vec<String>) -> Presence {
+fn joined(wanted: WantedUsers, most: usize, own: Here, others: Vec<Here>, incomplete: Vec<String>) -> Presence {
     let all: Vec<Here> = std::iter::once(own).chain(others).collect();
     let end = all.iter().filter(|here| here.more).filter_map(|here| here.users.keys().next_back()).min().cloned();
     let (sum, anonymous) =
@@ -152,7 +144,7 @@ mod tests {
         own: Here,
         other: Here,
     ) -> (Vec<(String, usize)>, usize, Option<String>) {
-        let wanted = Wanted { channel: "a".parse().unwrap(), after: after.map(str::to_owned), limit };
+        let wanted = WantedUsers { channel: "a".parse().unwrap(), after: after.map(str::to_owned), limit };
         let presence = joined(wanted, usize::MAX, own, vec![other], Vec::new());
         assert_eq!(presence.anonymous, 2);
         let users = presence.users.into_iter().map(|present| (present.user, present.connections.len())).collect();

@@ -1,34 +1,28 @@
-//! The other processes on the bus: each answers questions about itself, and obeys.
+//! The other processes on the bus: each [answers](crate::answering) questions about itself, and obeys.
 //!
 //! ```text
 //! handler ─▶ own answer, and ask ─▶ bus ─▶ serve, on every other process ─▶ answer ─▶ handler, which joins them
 //! ```
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use edge::{auth::Restricted, connections::End, service::Service};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use shared::{live::bus, pure::ChannelName};
-use tokio::sync::Semaphore;
-
-use crate::{channels, connections, presence, stats};
-
-/// Maximum number of questions that this process answers at a time. Others wait, and a bounded number of them.
-const MAX_ANSWERS: usize = 16;
 
 /// What a process asks all others.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Question {
     /// Which channels are there, and who reads them?
-    Channels(channels::Wanted),
+    Channels(WantedChannels),
     /// How many connections read each of these channels, by transport?
     Readers { channels: Vec<ChannelName> },
     /// Who reads this channel?
-    Presence(presence::Wanted),
+    Presence(WantedUsers),
     /// Which connections are there?
-    Connections(connections::Wanted),
+    Connections(WantedConnections),
     /// Whose connection is this?
     Find { id: String },
     /// Apply these records, and end this connection.
@@ -39,6 +33,31 @@ pub(crate) enum Question {
     Subscriptions { request: String },
     /// How are you?
     Stats,
+}
+
+/// Which channels are wanted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct WantedChannels {
+    pub(crate) prefix: String,
+    pub(crate) after: Option<ChannelName>,
+    pub(crate) limit: usize,
+}
+
+/// Which users are wanted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct WantedUsers {
+    pub(crate) channel: ChannelName,
+    pub(crate) after: Option<String>,
+    pub(crate) limit: usize,
+}
+
+/// Which connections are wanted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct WantedConnections {
+    pub(crate) user: Option<String>,
+    pub(crate) channel: Option<ChannelName>,
+    pub(crate) after: Option<String>,
+    pub(crate) limit: usize,
 }
 
 /// A [`bus::Record`].
@@ -125,11 +144,6 @@ pub async fn ask_subscriptions(service: &Service, request: String) -> Option<Byt
     replies.answers.into_iter().map(|(_, answer)| answer).find(|answer| !answer.is_empty())
 }
 
-/// The answer of this process, if it has them; otherwise an empty one.
-async fn subscriptions(service: &Service, request: String) -> Bytes {
-    service.edge.subscriptions.ask(request.into()).await.unwrap_or_default()
-}
-
 fn others<T: DeserializeOwned>(replies: bus::Replies) -> Others<T> {
     let bus::Replies { answers, missing } = replies;
     let mut others = Others { answers: Vec::with_capacity(answers.len()), incomplete: missing };
@@ -142,40 +156,6 @@ fn others<T: DeserializeOwned>(replies: bus::Replies) -> Others<T> {
     }
     others.incomplete.sort_unstable();
     others
-}
-
-/// Answers the questions of other processes, for as long as the bus is open.
-pub fn serve(service: &Service) {
-    let Some(mut questions) = service.bus.questions() else { return };
-    let (service, room) = (service.clone(), Arc::new(Semaphore::new(MAX_ANSWERS)));
-    actix_web::rt::spawn(async move {
-        while let Some(question) = questions.recv().await {
-            let Ok(permit) = room.clone().acquire_owned().await else { return };
-            let service = service.clone();
-            actix_web::rt::spawn(async move {
-                let answer = answer(&service, question.text()).await;
-                question.answer(answer);
-                drop(permit);
-            });
-        }
-    });
-}
-
-async fn answer(service: &Service, question: &[u8]) -> Bytes {
-    let answer = match serde_json::from_slice(question) {
-        Ok(Question::Channels(wanted)) => serde_json::to_vec(&channels::here(service, &wanted).await),
-        Ok(Question::Readers { channels }) => serde_json::to_vec(&channels::readers(service, &channels).await),
-        Ok(Question::Presence(wanted)) => serde_json::to_vec(&presence::here(service, &wanted).await),
-        Ok(Question::Connections(wanted)) => serde_json::to_vec(&connections::here(service, &wanted).await),
-        Ok(Question::Find { id }) => serde_json::to_vec(&find(service, &id)),
-        Ok(Question::End { id, records }) => serde_json::to_vec(&end(service, &id, records).await),
-        Ok(Question::Restrict { records }) => serde_json::to_vec(&restrict(service, records).await),
-        Ok(Question::Subscriptions { request }) => return subscriptions(service, request).await,
-        Ok(Question::Stats) => serde_json::to_vec(&stats::here(service)),
-        // Of a later version: an answer that the asker does not understand either, so that it does not wait.
-        Err(_) => Ok(Vec::new()),
-    };
-    answer.unwrap_or_default().into()
 }
 
 /// Whose connection this is, if this process has it.

@@ -19,6 +19,9 @@ test(`${PAGE}: each question leads to a file that contains the name`, () => {
     return words.test(readFileSync(path.join(ROOT, file), "utf8")) ? [] : [`${question} ${file} does not contain ${name}`];
   });
   assert.deepEqual(wrong, []);
+  const seen = new Set();
+  const isSecond = (text) => seen.has(text) || !seen.add(text);
+  assert.deepEqual(rows.flatMap(([, question, file, , name]) => [question, `${file}: ${name}`].filter(isSecond)), [], "twice");
   const unread = table.split("\n## ")[0].split("\n").filter((line) => line.startsWith("| ") && !/^\| (question|---|\*\*)/.test(line)).length - rows.length;
   assert.equal(unread, 0, "rows of another form");
 });

@@ -6,7 +6,7 @@
 use std::{borrow::Cow, sync::Once};
 
 use actix_web::{
-    App, Error, HttpRequest, HttpResponse, Resource,
+    App, Error, HttpResponse,
     body::{BodySize, MessageBody},
     dev::{ServiceFactory, ServiceRequest, ServiceResponse},
     http::{
@@ -45,23 +45,6 @@ pub fn app(
         .configure(page::common)
         .default_service(web::to(page::not_found))
         .wrap(from_fn(layer))
-}
-
-/// A resource that answers 405 with `Allow` to every method without a route. `OPTIONS` is always answered.
-#[must_use]
-pub fn resource(path: &str, methods: &[Method]) -> Resource {
-    let mut methods = methods.to_vec();
-    methods.push(Method::OPTIONS);
-    web::resource(path).default_service(web::to(move |request: HttpRequest| {
-        let methods = methods.clone();
-        async move {
-            if request.method() == Method::OPTIONS {
-                let allow = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-                return Ok(HttpResponse::NoContent().insert_header((header::ALLOW, allow)).finish());
-            }
-            Err(ApiError::MethodNotAllowed(methods))
-        }
-    }))
 }
 
 /// A request that is counted until its response has been sent. Only the middleware creates one.

@@ -37,6 +37,7 @@ pub mod pieces;
 pub mod publish;
 pub mod query;
 pub mod receiving;
+pub mod resource;
 pub mod response;
 pub mod routes;
 pub mod server;

@@ -15,7 +15,7 @@ use actix_web::{
 use super::{
     ApiError,
     asset::{self, Asset, Encoding},
-    layer::resource,
+    resource::resource,
 };
 
 /// No resources of other origins, no inline scripts or styles, no framing by other pages (CSP level 3).

@@ -1,12 +1,10 @@
 //! The command line.
 
-use std::path::Path;
-
 use clap::{Arg, ArgAction, Command, builder::ValueParser};
 use edge::{Settings, settings::duration};
 use shared::pure::{ChannelName, EventName, Since, access::Patterns};
 
-use crate::{DEFAULTS, client::BaseUrl, listen::Transport};
+use crate::{DEFAULTS, client::BaseUrl, listen::Transport, program::name};
 
 /// The subcommand that prints a token.
 pub const TOKEN: &str = "token";
@@ -34,13 +32,6 @@ pub const IMPORT: &str = "import";
 pub const COMPLETIONS: &str = "completions";
 /// The subcommand that writes man pages.
 pub const MAN: &str = "man";
-
-/// The name that the program was started by: `trident`, where the package installed it, and else `standalone`.
-#[must_use]
-pub fn name() -> &'static str {
-    let path = std::env::args_os().next().unwrap_or_default();
-    if Path::new(&path).file_name().is_some_and(|name| name == "trident") { "trident" } else { DEFAULTS.name }
-}
 
 /// An example with the name of the program.
 fn example(text: &str) -> String {

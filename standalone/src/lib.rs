@@ -7,6 +7,7 @@ pub mod listen;
 pub mod log;
 mod page;
 mod plain;
+pub mod program;
 pub mod publish;
 pub mod shell;
 pub mod token;

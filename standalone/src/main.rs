@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use allocator as _;
 use clap::ArgMatches;
 use edge::Settings;
-use standalone::{DEFAULTS, check, cli, listen, log, publish, serve, shell, token};
+use standalone::{DEFAULTS, check, cli, listen, log, program, publish, serve, shell, token};
 
 #[actix_web::main]
 async fn main() -> ExitCode {
@@ -30,7 +30,7 @@ async fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}: {error}", cli::name());
+            eprintln!("{}: {error}", program::name());
             ExitCode::FAILURE
         }
     }

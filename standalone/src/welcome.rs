@@ -13,7 +13,7 @@ use edge::{
     settings::{BusAddress, Secret},
 };
 
-use crate::cli;
+use crate::program;
 
 const A_DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -54,7 +54,7 @@ pub(crate) fn text(settings: &Settings, address: SocketAddr, own_key: Option<&Se
         let _ = write!(text, "Messages are kept in memory and lost at the end; --bus file:DIRECTORY keeps them.\n\n");
     }
     let Some(secret) = own_key else {
-        let _ = write!(text, "`{} token --help` shows how to create a token.\n\n", cli::name());
+        let _ = write!(text, "`{} token --help` shows how to create a token.\n\n", program::name());
         return Ok(text);
     };
     let everything = || "*".parse().map_err(io::Error::other);
@@ -82,7 +82,7 @@ pub(crate) fn text(settings: &Settings, address: SocketAddr, own_key: Option<&Se
          and read it:\n\
          \n\
          \x20 {command} listen {url} --channel public.hello --since earliest\n\n",
-        command = cli::name(),
+        command = program::name(),
     );
     Ok(text)
 }

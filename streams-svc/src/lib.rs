@@ -5,6 +5,7 @@
 //! of the bus ([`create`], [`append`]) or a reader of the log ([`read`], [`live`]). [`subscriptions`] wake workers when there is something to read.
 
 mod append;
+mod ask;
 pub mod body;
 mod cdn_cursor;
 mod create;

@@ -39,9 +39,9 @@ use shared::{
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
+    ask::Ask,
     cdn_cursor, event_data,
     fields::SSE_ENCODING,
-    read::Ask,
     wait::{self, Found, Use},
 };
 

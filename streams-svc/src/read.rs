@@ -1,26 +1,18 @@
 //! `GET` and `HEAD`: what is in a stream after an offset, at once or as soon as there is something.
 
-use std::{
-    future::poll_fn,
-    time::{Duration, SystemTime},
-};
+use std::{future::poll_fn, time::SystemTime};
 
 use actix_web::{
     HttpResponse, HttpResponseBuilder,
     body::{BoxBody, None as NoBody},
-    http::{
-        Method,
-        header::{self, HeaderValue},
-    },
+    http::header::{self, HeaderValue},
 };
 use edge::{
     Access, ApiError,
     connections::End,
     guarded::Guarded,
     limits::Slot,
-    metrics::Transport,
     pieces::PiecesBody,
-    query::{Parameter, Query},
     response::ResponseBody,
     routes::{OwnedParts, RequestParts, ResponseFuture},
     service::Service,
@@ -32,10 +24,11 @@ use shared::{
         clock::wall_clock,
         reader::{Batch, Limit, Reader},
     },
-    pure::{ChannelName, Cursor, Since, stream::StreamInfo},
+    pure::{Cursor, Since, stream::StreamInfo},
 };
 
 use crate::{
+    ask::{self, Ask, Mode},
     body, cdn_cursor,
     fields::{self, CLOSED, CURSOR, NEXT_OFFSET, UP_TO_DATE},
     info, live,
@@ -45,41 +38,10 @@ use crate::{
     wait::{self, Found, Use},
 };
 
-const OFFSET: Parameter = Parameter::once("offset");
-const LIVE: Parameter = Parameter::once("live");
-const CDN_CURSOR: Parameter = Parameter::once("cursor");
-const TIMEOUT: Parameter = Parameter::once("timeout");
-
-/// How long a long poll waits, in seconds, if its client does not ask for another time: the public conformance tests wait for five.
-const WAIT_SECS: u64 = 4;
-/// The longest time that a client may ask for, in seconds.
-const MAX_WAIT_SECS: u64 = 60;
 /// How soon a client retries that was answered because the process is shutting down.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
 /// Maximum number of messages of an answer.
 const MAX_MESSAGES: usize = 10_000;
-
-/// How to wait for more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    CatchUp,
-    LongPoll,
-    Sse,
-}
-
-/// What a request asks for.
-pub(crate) struct Ask {
-    pub(crate) access: Access,
-    pub(crate) channel: ChannelName,
-    pub(crate) position: Position,
-    /// The cursor of caches that the client sent.
-    pub(crate) cdn_cursor: Option<u64>,
-    mode: Mode,
-    /// How long a long poll waits.
-    wait: Duration,
-    is_head: bool,
-    validator: Option<String>,
-}
 
 /// Reads the stream of the path.
 pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFuture {
@@ -87,7 +49,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
     respond(service, parts, async move {
         let (service, parts) = (owner, owned.parts());
         let access = Access::of(&service.edge, &parts);
-        let transport = transport(parts.query);
+        let transport = ask::transport(parts.query);
         let access = target::reader(&service, &parts, transport, access).await?;
         let ask = Ask::read(&service, &parts, access)?;
         // The permission first: who may not read a stream does not learn whether it exists.
@@ -101,76 +63,6 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
         }
         read(&service, ask, subscription).await
     })
-}
-
-/// The transport of a request, for limits and metrics.
-fn transport(query: &str) -> Transport {
-    match Query::read_known(query, &[LIVE]).ok().as_ref().and_then(|query| query.get(LIVE.name)) {
-        Some("sse") => Transport::Sse,
-        Some("long-poll") => Transport::LongPoll,
-        _ => Transport::Poll,
-    }
-}
-
-impl Ask {
-    fn read(service: &Service, parts: &RequestParts<'_>, access: Access) -> Result<Self, ApiError> {
-        let channel = target::channel(&service.edge.settings.streams.path, parts.path)?;
-        // Others may add parameters of their own, such as a version.
-        let query = Query::read_known(parts.query, &[OFFSET, LIVE, CDN_CURSOR, TIMEOUT])?;
-        let mode = match query.get(LIVE.name) {
-            None => Mode::CatchUp,
-            Some("long-poll") => Mode::LongPoll,
-            Some("sse") => Mode::Sse,
-            Some(_) => return Err(ApiError::invalid("bad_live", "`live` is long-poll or sse")),
-        };
-        let position = match query.get(OFFSET.name) {
-            Some(offset) => offset.parse().map_err(|error| ApiError::invalid("bad_offset", error))?,
-            None if mode == Mode::CatchUp => Position::Start,
-            None => return Err(ApiError::invalid("bad_offset", "`live` needs an `offset`; -1 is the beginning")),
-        };
-        let wait = query.get(TIMEOUT.name).map_or(Some(WAIT_SECS), |secs| fields::number(secs, MAX_WAIT_SECS));
-        let bad_timeout = || ApiError::invalid("bad_timeout", format!("`timeout` is 0 to {MAX_WAIT_SECS} seconds"));
-        let wait = Duration::from_secs(wait.ok_or_else(bad_timeout)?);
-        let validator = parts.headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-        Ok(Self {
-            access,
-            channel,
-            position,
-            // One that is not ours is replaced.
-            cdn_cursor: query.get(CDN_CURSOR.name).and_then(|cursor| cursor.parse().ok()),
-            mode,
-            wait,
-            is_head: parts.method == Method::HEAD,
-            validator: validator.map(ToOwned::to_owned),
-        })
-    }
-
-    /// Where the reader of a stream begins.
-    fn since(&self, info: &StreamInfo) -> Since {
-        match self.position {
-            Position::Start | Position::After(Cursor::ZERO) => Since::Earliest,
-            Position::Now => Since::After(info.tail),
-            Position::After(cursor) => Since::After(cursor),
-        }
-    }
-
-    /// The answer at an offset with which no reader can continue.
-    fn lost(&self, info: &StreamInfo) -> ApiError {
-        let reason = match self.position {
-            // After a failure, a server may lack the newest messages. Or the offset comes from another server.
-            Position::After(cursor) if cursor > info.tail => "this offset is newer than all messages of this server",
-            _ => "messages after this offset were removed",
-        };
-        ApiError::gone("offset_gone", format_args!("{reason}; read from the beginning (-1)"))
-    }
-
-    /// The offset of a client that has received nothing.
-    pub(crate) fn after_nothing(&self, info: &StreamInfo) -> Cursor {
-        match self.position {
-            Position::After(cursor) if cursor < info.tail => cursor.max(info.start),
-            _ => info.tail,
-        }
-    }
 }
 
 /// The metadata of a stream, within the limits of a `GET`, and with its status if that is an error. It does not count as a use.
@@ -227,16 +119,6 @@ async fn read(
             Answer { service, ask: &ask, before: &info }.of(batch, slot)
         }
         Mode::LongPoll => long_poll(service, &ask, &info, &mut reader, slot).await,
-    }
-}
-
-impl Ask {
-    fn transport(&self) -> Transport {
-        match self.mode {
-            Mode::CatchUp => Transport::Poll,
-            Mode::LongPoll => Transport::LongPoll,
-            Mode::Sse => Transport::Sse,
-        }
     }
 }
 
@@ -338,14 +220,6 @@ impl Answer<'_> {
         let body = PiecesBody::new(body::body(&info.content_type, messages), &service.edge.unread);
         // The slot is kept until the client has read it.
         Ok(answer.finish().set_body(BoxBody::new(Guarded::new(body, slot)).into()))
-    }
-}
-
-impl Ask {
-    /// Whether the client has the answer with this tag already (RFC 9110 §13.1.2).
-    fn has(&self, etag: &str) -> bool {
-        let tags = self.validator.iter().flat_map(|tags| tags.split(','));
-        tags.map(|tag| tag.trim()).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
     }
 }
 

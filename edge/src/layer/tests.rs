@@ -1,10 +1,11 @@
 use actix_web::{
+    HttpRequest,
     http::header::HeaderName,
     test::{self as web_test, TestRequest},
 };
 
 use super::*;
-use crate::{Access, Settings, settings::ServiceDefaults};
+use crate::{Access, Settings, resource::resource, settings::ServiceDefaults};
 
 const SERVICE: ServiceDefaults = ServiceDefaults { name: "test", about: "", version: "0", listen: "127.0.0.1:0" };
 

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::vec;
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
@@ -15,13 +16,13 @@ use serde::{Deserialize, Serialize, forward_to_deserialize_any};
 use serde_json::Error;
 use serde_json::value::RawValue;
 
-use super::packet::{Payload, is_reserved};
+use super::reserved::is_reserved;
 use crate::value::{Value, json};
 
 mod shape;
 
-/// Writes `["name",…args]`, or `[…args]` without a name.
-pub(super) fn write<T: Serialize + ?Sized>(name: Option<&str>, args: &T) -> Result<Payload, Error> {
+/// Writes `["name",…args]`, or `[…args]` without a name: the text, and the attachments of its placeholders.
+pub(super) fn write<T: Serialize + ?Sized>(name: Option<&str>, args: &T) -> Result<(ByteString, Vec<Bytes>), Error> {
     let mut text = Vec::with_capacity(64);
     let mut attachments = Vec::new();
     text.push(b'[');
@@ -49,16 +50,16 @@ pub(super) fn write<T: Serialize + ?Sized>(name: Option<&str>, args: &T) -> Resu
         }
     }
     let text = json::into_string(text)?;
-    Ok(Payload::from_parts(text.into(), attachments))
+    Ok((text.into(), attachments))
 }
 
-/// Reads the items of the array behind the first `skip` of them.
-pub(super) fn read<T: DeserializeOwned>(payload: &Payload, skip: usize) -> Result<T, Error> {
-    if payload.attachments().is_empty() {
-        let items: Vec<&RawValue> = serde_json::from_str(payload.json())?;
+/// Reads the items of the array `json` behind the first `skip` of them.
+pub(super) fn read<T: DeserializeOwned>(json: &str, attachments: &[Bytes], skip: usize) -> Result<T, Error> {
+    if attachments.is_empty() {
+        let items: Vec<&RawValue> = serde_json::from_str(json)?;
         T::deserialize(Args::new(items, skip))
     } else {
-        match payload.to_value()? {
+        match json::parse(json, attachments)? {
             Value::Array(items) => T::deserialize(Args::new(items, skip)),
             _ => Err(Error::custom("the payload is not an array")),
         }

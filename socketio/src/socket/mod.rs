@@ -7,6 +7,7 @@ pub(crate) mod data;
 #[cfg(feature = "msgpack")]
 pub mod msgpack;
 pub mod packet;
+mod reserved;
 pub mod text;
 
 #[cfg(test)]

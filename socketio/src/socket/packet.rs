@@ -13,16 +13,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::args;
+pub use super::reserved::{RESERVED_EVENTS, is_reserved};
 use crate::value::{self, Value, json};
-
-/// Event names that mean something else to clients or servers, so that no packet may carry them.
-pub const RESERVED_EVENTS: [&str; 6] =
-    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
-
-/// Whether `event` is one of [`RESERVED_EVENTS`].
-pub fn is_reserved(event: &str) -> bool {
-    RESERVED_EVENTS.contains(&event)
-}
 
 /// What a packet is for.
 ///
@@ -113,7 +105,7 @@ impl Payload {
     /// # Errors
     /// When `args` fails to serialize.
     pub fn event<T: Serialize + ?Sized>(name: &str, args: &T) -> Result<Self, serde_json::Error> {
-        args::write(Some(name), args)
+        args::write(Some(name), args).map(|(json, attachments)| Self { json, attachments })
     }
 
     /// The arguments of an acknowledgement, given as in [`event`](Self::event).
@@ -121,7 +113,7 @@ impl Payload {
     /// # Errors
     /// When `args` fails to serialize.
     pub fn ack<T: Serialize + ?Sized>(args: &T) -> Result<Self, serde_json::Error> {
-        args::write(None, args)
+        args::write(None, args).map(|(json, attachments)| Self { json, attachments })
     }
 
     /// A payload of any data; an event's is an array whose first item is the name.
@@ -169,7 +161,7 @@ impl Payload {
     /// # Errors
     /// When an argument is missing or of another shape than `T` says.
     pub fn event_args<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        args::read(self, 1)
+        args::read(&self.json, &self.attachments, 1)
     }
 
     /// The arguments of an acknowledgement, as in [`event_args`](Self::event_args).
@@ -177,7 +169,7 @@ impl Payload {
     /// # Errors
     /// As there.
     pub fn ack_args<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        args::read(self, 0)
+        args::read(&self.json, &self.attachments, 0)
     }
 
     /// Deserializes the payload into `T`, for example the `auth` of a `Connect`.

@@ -26,8 +26,8 @@ use tokio::{
 use wire::{Batch, Decode, EventStream, Item, JsonLines, Lines};
 
 use crate::{
-    cli,
     client::{self, Backoff, BaseUrl, Refusal},
+    program,
 };
 
 /// Timeout of the head of a response.
@@ -322,7 +322,7 @@ impl Listener {
             let channels: String = self.channels.iter().map(|channel| format!(" --channel {channel}")).collect();
             self.note(&format!(
                 "last cursor {cursor}; to resume from there: {} listen {}{channels} --since {cursor}",
-                cli::name(),
+                program::name(),
                 self.base
             ));
         }

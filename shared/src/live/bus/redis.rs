@@ -43,7 +43,9 @@ use crate::{
 };
 
 mod clock;
+mod connector;
 mod entry;
+mod erase;
 mod error;
 mod health;
 mod ledger;

@@ -3,29 +3,23 @@
 //! One sends commands, the other waits for entries. They are opened and closed together, so that [`Link::join`] detects any change of Redis
 //! before anything is published or read. [`peers`] has a third.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use redis::{
-    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, Value,
-    aio::{MultiplexedConnection, PubSub},
-};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout},
-};
-use tokio_rustls::TlsConnector;
+use redis::{Value, aio::MultiplexedConnection};
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    Connection, Phase, Shared, clock, entry,
-    error::{LinkError, PATIENCE},
+    Connection, Phase, Shared, clock,
+    connector::{Connector, Patience},
+    entry,
+    error::LinkError,
     pauses::{Pauses, STABLE},
     peers,
     publisher::{self, Job},
     pulse, records,
     scripts::{self, BREAK, EDGE, PURGED, STREAM, Scripts},
-    stream::{self, Duplex, Impatient},
     streams,
-    tail::{BLOCK, Joined, Tail},
+    tail::{Joined, Tail},
 };
 use crate::{
     live::{
@@ -37,12 +31,6 @@ use crate::{
 
 /// While Redis is unavailable, the same reason is logged once in this time.
 const WARN_EVERY: Duration = Duration::from_secs(60);
-
-/// Opens connections.
-pub(super) struct Connector {
-    info: ConnectionInfo,
-    tls: Option<TlsConnector>,
-}
 
 /// See the module.
 pub(super) struct Link {
@@ -61,15 +49,8 @@ impl Link {
         log: Arc<Log>,
         shared: Arc<Shared>,
     ) -> Result<Self, BusError> {
-        // The URL parser's errors may contain the URL, which may contain a password.
-        let bad = |_| BusError::Unavailable("invalid Redis URL".into());
-        let info: ConnectionInfo = url.into_connection_info().map_err(bad)?;
-        let is_encrypted = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
-        let tls = is_encrypted.then(|| stream::tls(authorities)).transpose();
-        let tls =
-            tls.map_err(|_| BusError::Unavailable("the file of Redis' authorities contains no certificate".into()))?;
+        let connector = Connector::new(url, authorities)?;
         let tail = Tail::new(limits, log.clone(), shared.clone());
-        let connector = Connector { info, tls };
         shared.peers.set_database(connector.database());
         Ok(Self { connector, limits, log, shared, tail })
     }
@@ -148,58 +129,6 @@ impl Link {
             return Ok(Joined { last, first: first.parse().ok() });
         }
     }
-}
-
-impl Connector {
-    /// The number of the database.
-    fn database(&self) -> i64 {
-        self.info.redis_settings().db()
-    }
-
-    async fn connect(&self, patience: Patience) -> Result<MultiplexedConnection, LinkError> {
-        let connecting = async {
-            let stream = stream::connect(self.info.addr(), self.tls.as_ref()).await.map_err(refused)?;
-            let config = AsyncConnectionConfig::new().set_write_backpressure_boundary(publisher::MAX_SCRIPT_BYTES);
-            let (stream, config): (Box<dyn Duplex>, _) = match patience {
-                Patience::Answer => (stream, config.set_response_timeout(Some(PATIENCE))),
-                Patience::Silence => {
-                    (Box::new(Impatient::new(stream, BLOCK + PATIENCE)), config.set_response_timeout(None))
-                }
-            };
-            let settings = self.info.redis_settings();
-            let (connection, driver) = MultiplexedConnection::new_with_config(settings, stream, config).await?;
-            // It ends with the last clone of the connection.
-            tokio::spawn(driver);
-            Ok(connection)
-        };
-        timeout(PATIENCE, connecting).await.map_err(|_| LinkError::Connecting)?
-    }
-
-    /// A connection for messages on channels.
-    pub(super) async fn subscriber(&self) -> Result<PubSub, LinkError> {
-        let connecting = async {
-            let stream = stream::connect(self.info.addr(), self.tls.as_ref()).await.map_err(refused)?;
-            Ok(PubSub::new(self.info.redis_settings(), stream).await?)
-        };
-        timeout(PATIENCE, connecting).await.map_err(|_| LinkError::Connecting)?
-    }
-}
-
-/// Why connecting failed: the problem with the certificate, or else the system's message.
-fn refused(error: io::Error) -> LinkError {
-    match error.to_string().split_once("invalid peer certificate: ") {
-        Some((_, what)) => LinkError::Certificate(what.to_owned()),
-        None => LinkError::Redis(error.into()),
-    }
-}
-
-/// The timeout of answers on a connection.
-#[derive(Clone, Copy, Debug)]
-enum Patience {
-    /// [`PATIENCE`] for each answer, from the request to its end.
-    Answer,
-    /// As long as bytes arrive within [`PATIENCE`].
-    Silence,
 }
 
 /// Identifies one run of a server; the server has to accept writes.

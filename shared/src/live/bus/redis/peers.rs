@@ -35,8 +35,8 @@ use self::{
 };
 use super::{
     Connection, Shared,
+    connector::Connector,
     error::{LinkError, PATIENCE},
-    link::Connector,
     pauses::Pauses,
     records,
 };

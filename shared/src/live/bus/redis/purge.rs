@@ -3,13 +3,13 @@
 //! The record names the newest message that it removes. It is in the stream before anything is deleted, and it is newer than everything that
 //! is, so a process that loads the stream later knows from the record alone which cursors have missed something.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use redis::RedisResult;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Connection, PUBLISH_TIMEOUT, Shared,
+    Connection, PUBLISH_TIMEOUT, Shared, erase,
     scripts::{self, EDGE, PURGED, STREAM},
     streams::{self, Site},
 };
@@ -17,12 +17,6 @@ use crate::{
     live::{bus::BusError, log::Log},
     pure::{ChannelName, Cursor},
 };
-
-/// The number of entries that one script looks at, and reads whole.
-const SLICE: usize = 25;
-/// How often a slice is tried again while Redis is unavailable, and the pause in between.
-const MAX_TRIES: usize = 30;
-const PAUSE: Duration = Duration::from_secs(2);
 
 /// Removes the messages of `channel` that Redis has by now; returns the newest id that it has. The entries are deleted in the background.
 ///
@@ -40,7 +34,7 @@ pub(super) async fn purge(log: &Arc<Log>, shared: &Arc<Shared>, channel: Channel
     let _ = timeout_at(deadline, progress.wait_for(is_current)).await.map_err(late)?;
     let head = log.head();
     if let Some((id, newest)) = streams::purge_stream(Site { log, shared }, &channel).await? {
-        erase_later(shared, channel, newest);
+        erase::later(shared.clone(), channel, newest);
         let _ = timeout_at(deadline, progress.wait_for(|head| *head >= id)).await.map_err(late)?;
         return Ok(head);
     }
@@ -64,38 +58,6 @@ async fn record(shared: Arc<Shared>, channel: ChannelName, up_to: Cursor) -> Res
         .map_err(|error| BusError::Unavailable(error.to_string()))?
         .parse()
         .map_err(|_| BusError::Unavailable("invalid answer to the purge".to_owned()))?;
-    tokio::spawn(erase(shared, channel, up_to));
+    erase::later(shared, channel, up_to);
     Ok(id)
-}
-
-/// Deletes the messages of `channel` up to `up_to` from the stream in the background, when the record is in it.
-pub(super) fn erase_later(shared: &Arc<Shared>, channel: ChannelName, up_to: Cursor) {
-    tokio::spawn(erase(shared.clone(), channel, up_to));
-}
-
-/// Deletes the messages of `channel` up to `up_to` from the stream, in slices: between them, Redis serves others.
-async fn erase(shared: Arc<Shared>, channel: ChannelName, up_to: Cursor) {
-    let (mut from, mut tries) = ("-".to_owned(), 0);
-    loop {
-        match erase_slice(&shared, &channel, &from, up_to).await {
-            Ok(last) if last.is_empty() => return,
-            Ok(last) => (from, tries) = (format!("({last}"), 0),
-            Err(why) if tries == MAX_TRIES => {
-                let reason = "purged messages are still in Redis, until they are trimmed";
-                shared.warn(reason, format_args!("{channel}: {why}"));
-                return;
-            }
-            Err(_) => {
-                tries += 1;
-                sleep(PAUSE).await;
-            }
-        }
-    }
-}
-
-async fn erase_slice(shared: &Shared, channel: &ChannelName, from: &str, up_to: Cursor) -> Result<String, String> {
-    let Connection { mut connection, scripts } = shared.connection().map_err(|error| error.to_string())?;
-    let mut call = scripts::call(&scripts.erase, &[STREAM]);
-    call.arg(channel.as_str()).arg(from).arg(up_to.to_string()).arg(SLICE);
-    scripts::run(&mut connection, &call).await.map_err(|error| error.to_string())
 }

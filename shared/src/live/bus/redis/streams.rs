@@ -25,14 +25,16 @@ use crate::{
 mod catch_up;
 mod change;
 mod due;
+mod index;
 mod journal;
 mod known;
 mod load;
 mod making;
 
-pub(super) use catch_up::{catch_up, correct};
+pub(super) use catch_up::catch_up;
 pub(super) use change::change;
 pub(super) use due::{run, settle};
+pub(super) use index::correct;
 use known::Condition;
 pub(super) use known::{Check, Known};
 pub(super) use load::{Loaded, load};

@@ -13,7 +13,7 @@ use crate::{
         bus::{
             BusError,
             redis::{
-                Connection, entry, publisher, purge,
+                Connection, entry, erase, publisher,
                 scripts::{self, EDGE, PURGED, STREAM, STREAM_RECORDS, STREAM_USES, STREAMS},
             },
         },
@@ -57,7 +57,7 @@ pub(super) async fn make(
     if let (Making::End { channel, .. }, Tried::Done(ids)) = (&making, &made)
         && let Some(id) = ids.first()
     {
-        purge::erase_later(site.shared, (*channel).clone(), *id);
+        erase::later(site.shared.clone(), (*channel).clone(), *id);
     }
     Ok(made)
 }
