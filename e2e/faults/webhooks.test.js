@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import { createServer } from "node:http";
 import { test } from "node:test";
 import { io } from "socket.io-client";
+import { isAfter } from "../lib/cursor.js";
 import { ask } from "../lib/http.js";
 import { chance, seed } from "../lib/random.js";
 import { bearer, token } from "../lib/token.js";
@@ -22,11 +23,6 @@ const FAULTS = ["500", "503", "reset", "slow"];
 /** One request of so many fails. A request that is not answered takes 15 s, which a short test has no time for: it ends with the process. */
 const ONE_OF = 50;
 const UNANSWERED_ONE_OF = 2_000;
-
-const isAfter = (one, other) => {
-  const [[ms, seq], [otherMs, otherSeq]] = [one, other].map((id) => id.split("-").map(Number));
-  return ms > otherMs || (ms === otherMs && seq > otherSeq);
-};
 
 /** Receives webhooks; `killed()` ends their sender. What is wrong with them is in `faults`. */
 async function receiver(killed) {
