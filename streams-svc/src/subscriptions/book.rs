@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     sync::Arc,
 };
 
@@ -73,7 +74,7 @@ impl Book {
                 stored::link(id, name, link)
             }
         };
-        std::mem::take(&mut self.changed).iter().map(of).collect()
+        mem::take(&mut self.changed).iter().map(of).collect()
     }
 
     /// The number of subscriptions, of their streams, and their bytes.
@@ -274,9 +275,10 @@ impl Book {
     pub(super) fn appended(&mut self, channels: &[ChannelName], streams: &impl Streams) {
         let ids: Vec<_> = self.subscriptions.keys().cloned().collect();
         for id in ids {
+            let mut may_prune = true;
             for channel in channels {
                 if self.subscriptions.get(&id).is_some_and(|one| one.links.contains_key(channel))
-                    || self.find(&id, channel, streams)
+                    || self.find(&id, channel, streams, &mut may_prune)
                 {
                     self.unchecked.insert(id.clone());
                 }
@@ -284,13 +286,14 @@ impl Book {
         }
     }
 
-    /// Links a stream that was created after the subscription, if its pattern selects it: all of it is new (§6.2).
-    fn find(&mut self, id: &str, channel: &ChannelName, streams: &impl Streams) -> bool {
+    /// Links a stream that was created after the subscription, if its pattern selects it: all of it is new (§6.2). A full subscription is looked through
+    /// for streams that are gone once while it `may_prune`: that asks about each of them.
+    fn find(&mut self, id: &str, channel: &ChannelName, streams: &impl Streams, may_prune: &mut bool) -> bool {
         let Some(subscription) = self.subscriptions.get(id) else { return false };
         if !subscription.selects(channel, &self.settings) || streams.ends(channel).is_none() {
             return false;
         }
-        if subscription.links.len() >= MAX_LINKS {
+        if subscription.links.len() >= MAX_LINKS && mem::take(may_prune) {
             self.prune(id, streams);
         }
         let Some(subscription) = self.subscriptions.get(id) else { return false };

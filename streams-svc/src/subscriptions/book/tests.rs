@@ -1,4 +1,7 @@
-use std::{cell::RefCell, net::IpAddr};
+use std::{
+    cell::{Cell, RefCell},
+    net::IpAddr,
+};
 
 use edge::{Settings, settings::ServiceDefaults};
 use outgoing::Guard;
@@ -10,9 +13,9 @@ use crate::{
     subscriptions::{ack::Ack, command::Act, request::Config},
 };
 
-/// Streams with the position of their last message; all begin at 0.
+/// Streams with the position of their last message; all begin at 0. The second is how often somebody asked for one.
 #[derive(Default)]
-struct Tails(RefCell<BTreeMap<ChannelName, u64>>);
+struct Tails(RefCell<BTreeMap<ChannelName, u64>>, Cell<usize>);
 
 impl Tails {
     fn set(&self, stream: &str, tail: u64) {
@@ -22,6 +25,7 @@ impl Tails {
 
 impl Streams for Tails {
     fn ends(&self, channel: &ChannelName) -> Option<(Cursor, Cursor)> {
+        self.1.set(self.1.get() + 1);
         self.0.borrow().get(channel).map(|tail| (Cursor::ZERO, Cursor::new(*tail, 0)))
     }
 }
@@ -333,6 +337,11 @@ fn subscriptions_and_their_streams_are_bounded() {
     tails.0.borrow_mut().remove(&name("a/0"));
     append(&mut book, &tails, &[("a/new", 9_999)], 0);
     assert_eq!((book.figures()[1], book.unlinked), (3 * MAX_LINKS, 3 * 5));
+    // However many find no space, those that are gone are looked for once.
+    let (names, before) = ((0..50).map(|n| format!("a/more-{n}")).collect::<Vec<_>>(), tails.1.get());
+    append(&mut book, &tails, &names.iter().map(|name| (&**name, 10_000)).collect::<Vec<_>>(), 0);
+    assert_eq!(book.unlinked, 3 * 5 + 3 * 50);
+    assert!(tails.1.get() - before < 3 * 3 * MAX_LINKS, "{} questions", tails.1.get() - before);
 }
 
 #[test]
