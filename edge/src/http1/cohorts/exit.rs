@@ -173,6 +173,9 @@ impl Table {
             let outgoing = Outgoing::of(rest);
             let remains = Remains { quiet, discarded, slow, inbox, outgoing, waits_for, peer };
             self.left.push(Departed { socket, accepted, remains, then });
+        } else {
+            // While its channels are still read: the end of a read is a use of a stream, unless that is over by then.
+            drop(member);
         }
         if of.reader.remove() {
             self.disband(cohort);

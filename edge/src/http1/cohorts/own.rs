@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     cohort::Follows,
-    member::{Exit, Kept},
+    member::{Exit, Kept, Member},
     table::Table,
     woken::MemberWaker,
     write::{after_first, to_one, writings},
@@ -29,6 +29,11 @@ impl Table {
 
     /// Sends what others have for the client of a member.
     pub(super) fn send_own(&mut self, key: u32, now: u64) {
+        // A waker of an earlier member with this key may have been called.
+        let is_sent_to = |member: &Member| matches!(member.kept, Kept::Stream { waker: Some(_), .. });
+        if !self.members.get(key as usize).is_some_and(is_sent_to) {
+            return;
+        }
         self.advance(key);
         let Some(member) = self.members.get_mut(key as usize) else { return };
         let Kept::Stream { own, waker: Some(waker), .. } = &mut member.kept else { return };

@@ -43,6 +43,8 @@ thread_local! {
     static MAIL: RefCell<Option<Mail>> = const { RefCell::new(None) };
     /// How often a client took only a part.
     static SENT_PARTLY: Cell<u64> = const { Cell::new(0) };
+    /// The log, and how many subscriptions it had when the state of a body was dropped.
+    static WATCHED: RefCell<Option<(Arc<Log>, Vec<usize>)>> = const { RefCell::new(None) };
     static READING: Cell<Reading> = const { Cell::new(Reading::Sends) };
 }
 
@@ -78,6 +80,16 @@ struct State {
     slot: Slot,
     every: Duration,
     unanswered: Option<Instant>,
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        let _ = WATCHED.try_with(|watched| {
+            if let Some((log, seen)) = &mut *watched.borrow_mut() {
+                seen.push(log.counts().subscriptions);
+            }
+        });
+    }
 }
 
 impl Tunnel {
@@ -251,6 +263,19 @@ async fn tunnels_share_a_cohort_and_leave_it_to_hear_their_client() {
     stage.until("it to be gone", |stage| stage.parked() == (2, 2)).await;
     stage.log.close();
     assert!(last.read_to_end().await.ends_with("C\n"));
+}
+
+/// Otherwise a stream could expire between the end of the reader and that of the read, which counts as a use.
+#[actix_web::test]
+async fn what_a_member_has_is_dropped_while_its_channels_are_read() {
+    let stage = Stage::new(Retention::default()).await;
+    WATCHED.set(Some((stage.log.clone(), Vec::new())));
+    let client = stage.open_tunnel("a").await;
+    stage.until("it to be parked", |stage| stage.parked() == (1, 1)).await;
+    drop(client);
+    stage.until("it to be gone", |stage| stage.parked() == (0, 0)).await;
+    assert_eq!(WATCHED.take().map(|(_, seen)| seen), Some(vec![1]));
+    assert_eq!(stage.log.counts().subscriptions, 0);
 }
 
 #[actix_web::test]
