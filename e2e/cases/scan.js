@@ -45,12 +45,17 @@ export function findTests(root) {
   });
 }
 
-/** Rust: the marker stands in the doc comment of a function that has a test attribute. */
+/** The functions of which `publish_suite!` makes a test for each route, and where these tests are. */
+const SUITE = { folder: "edge/src/testing/publishing/", tests: "comet-svc/tests/api/publishing.rs" };
+
+/** Rust: the marker stands in the doc comment of a function that has a test attribute, or that is part of the suite of publishing. */
 export function rustTests(root, file, text) {
-  const pattern = /((?:^[ \t]*\/\/\/.*\n)+)((?:^[ \t]*#\[.*\n(?:^[ \t]+.*\)\]\n)?)+)^[ \t]*(?:pub )?(?:async )?fn (\w+)/gm;
-  return [...text.matchAll(pattern)].filter(([, , attributes]) => /#\[(?:\w+::)*test\b/.test(attributes)).flatMap(([, comment, , name]) => {
+  const pattern = /((?:^[ \t]*\/\/\/.*\n)+)((?:^[ \t]*#\[.*\n(?:^[ \t]+.*\)\]\n)?)*)^[ \t]*(?:pub )?(?:async )?fn (\w+)/gm;
+  const isSuite = file.startsWith(SUITE.folder);
+  const isTest = ([, , attributes]) => isSuite || /#\[(?:\w+::)*test\b/.test(attributes);
+  return [...text.matchAll(pattern)].filter(isTest).flatMap(([, comment, , name]) => {
     const cases = casesIn(comment.replace(/^[ \t]*\/\/\/ ?/gm, ""));
-    return cases.length ? [{ kind: "rust", file, name, cases, ...cargoTarget(root, file) }] : [];
+    return cases.length ? [{ kind: "rust", file, name, cases, ...cargoTarget(root, isSuite ? SUITE.tests : file) }] : [];
   });
 }
 
@@ -61,8 +66,8 @@ function pythonTests(file, text) {
   });
 }
 
-function scriptTests(file, text) {
-  const pattern = /((?:^[ \t]*\/\/.*\n)*)^[ \t]*(?:await )?(?:test|it|t\.test)\(\s*(["'`])((?:\\.|(?!\2).)*)\2/gm;
+export function scriptTests(file, text) {
+  const pattern = /((?:^[ \t]*\/\/.*\n)*)^[ \t]*(?:await )?(?:test|it|t\.test|attack)\(\s*(["'`])((?:\\.|(?!\2).)*)\2/gm;
   return [...text.matchAll(pattern)].flatMap(([, comment, , name]) => {
     const cases = casesIn(`${comment}\n${name}`);
     return cases.length ? [{ kind: "script", file, name, cases }] : [];

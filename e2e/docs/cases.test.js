@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { casesIn, casesWithoutTest, findTests, readCases, rustTests } from "../cases/scan.js";
+import { casesIn, casesWithoutTest, findTests, readCases, rustTests, scriptTests } from "../cases/scan.js";
 import { ROOT } from "../lib/stack.js";
 
 test("a marker names one case, several, or a range", () => {
@@ -15,6 +15,14 @@ test("a marker names one case, several, or a range", () => {
 test("a marker counts only above a test function", () => {
   const source = "/// Case 1.1: this.\n#[tokio::test]\nasync fn one() {}\n\n/// Case 1.2: that.\nfn two() {}\n";
   assert.deepEqual(rustTests(ROOT, "shared/tests/memory.rs", source).map(({ name, cases }) => [name, cases]), [["one", ["1.1"]]]);
+});
+
+test("what becomes tests by a macro or by another function counts, too", () => {
+  const source = "/// Case 1.1: this.\npub async fn one(route: Route) {}\n";
+  const [{ name, target }] = rustTests(ROOT, "edge/src/testing/publishing/accepted.rs", source);
+  assert.deepEqual([name, target], ["one", ["--test", "api"]]);
+  const script = '    // Case 1.2.\n    attack("many at once", "what", async () => {});\n';
+  assert.deepEqual(scriptTests("e2e/hostile/x.test.js", script).map(({ name, cases }) => [name, cases]), [["many at once", ["1.2"]]]);
 });
 
 test("every case has a test or is named as untested, and every test names a case that is listed", () => {
